@@ -1,0 +1,121 @@
+"""What a venue says about one instrument: precision, steps, limits and fees.
+
+The engine-free twin of a Nautilus instrument. Prices and sizes travel as integers in units of ``10**-precision``
+wherever they are stored (market events, datasets) and become floats by one division, ``units / 10**precision``,
+which is correctly rounded and therefore the same number everywhere, Nautilus's ``as_double()`` included.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+KINDS = ("linear_perp", "spot")
+
+
+def _whole_steps(value: float, precision: int, name: str, instrument_id: str) -> int:
+    """Return `value` in units of ``10**-precision``; ValueError unless it is a positive whole number of them."""
+    if not math.isfinite(value) or value <= 0.0:
+        raise ValueError(f"instrument {instrument_id}: {name} must be a positive number, got {value!r}")
+    units = round(value * 10**precision)
+    if units < 1 or not math.isclose(units / 10**precision, value, rel_tol=1e-9):
+        raise ValueError(
+            f"instrument {instrument_id}: {name} {value!r} is not a whole number of 10**-{precision}; "
+            f"raise the precision or mend the {name}"
+        )
+    return units
+
+
+class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tradable instrument, as far as a decision needs to know it.
+
+    Parameters
+    ----------
+    id : str
+        Nautilus instrument id, ``BTCUSDT-LINEAR.BYBIT``.
+    base, quote : str
+        Currency codes. Money (equity, fees, notional) is counted in `quote`.
+    kind : {"linear_perp", "spot"}
+        On spot a short signal only closes.
+    price_precision, size_precision : int
+        Decimal places of prices and sizes, 0 to 16.
+    tick, lot : float
+        Smallest price and size step; whole numbers of ``10**-precision``.
+    min_qty, max_qty : float
+        Smallest and largest order size in base units. `max_qty` may be ``inf``, `min_qty` 0 (then the lot rules).
+    min_notional : float
+        Smallest order value in quote units; 0 where the venue has none.
+    maker_fee, taker_fee : float
+        Share of the notional, 0.0002 = 2 bps. Negative is a rebate.
+
+    Raises
+    ------
+    ValueError
+        When a field is outside its range; the message names the instrument and the field.
+    """
+
+    id: str
+    base: str
+    quote: str
+    kind: Literal["linear_perp", "spot"] = "linear_perp"
+    price_precision: int
+    size_precision: int
+    tick: float
+    lot: float
+    min_qty: float = 0.0
+    max_qty: float = math.inf
+    min_notional: float = 0.0
+    maker_fee: float = 0.0
+    taker_fee: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError("instrument: id is empty")
+        if self.kind not in KINDS:
+            raise ValueError(f"instrument {self.id}: kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        for name in ("price_precision", "size_precision"):
+            value = getattr(self, name)
+            if not 0 <= value <= 16:
+                raise ValueError(f"instrument {self.id}: {name} must be in 0..16, got {value!r}")
+        _whole_steps(self.tick, self.price_precision, "tick", self.id)
+        _whole_steps(self.lot, self.size_precision, "lot", self.id)
+        for name in ("min_qty", "min_notional"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0.0:
+                raise ValueError(f"instrument {self.id}: {name} must be finite and not negative, got {value!r}")
+        if math.isnan(self.max_qty) or self.max_qty <= 0.0 or self.max_qty < self.min_qty:
+            raise ValueError(
+                f"instrument {self.id}: max_qty must be positive and not below min_qty {self.min_qty!r}, "
+                f"got {self.max_qty!r}"
+            )
+        for name in ("maker_fee", "taker_fee"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or not -0.01 <= value <= 0.1:
+                raise ValueError(
+                    f"instrument {self.id}: {name} is a share of the notional in [-0.01, 0.1], got {value!r}"
+                )
+
+    @property
+    def tick_units(self) -> int:
+        """The tick in units of ``10**-price_precision``."""
+        return _whole_steps(self.tick, self.price_precision, "tick", self.id)
+
+    @property
+    def lot_units(self) -> int:
+        """The lot in units of ``10**-size_precision``."""
+        return _whole_steps(self.lot, self.size_precision, "lot", self.id)
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether a position can only be long."""
+        return self.kind == "spot"
+
+    def price(self, units: int) -> float:
+        """Return the float price of `units` of ``10**-price_precision``."""
+        return units / 10**self.price_precision
+
+    def size(self, units: int) -> float:
+        """Return the float size of `units` of ``10**-size_precision``."""
+        return units / 10**self.size_precision
