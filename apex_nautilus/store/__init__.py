@@ -1,0 +1,72 @@
+"""What lasts: ledgers, champions, recycle jobs and the layout of a catalog directory, as plain files.
+
+Everything in this room survives a crash at any point. A file is written whole or not at all (`atomic`), a
+ledger is only appended to and forgives a torn last line (`ledger`), and every change of state is one rename,
+in an order from which the directories alone tell what was going on (`champions`, `jobs`, `intake`). Start-up
+is recovery: the process that owns the slots calls `recover(layout)`, a worker calls
+`FileJobQueue(layout).recover()`.
+
+In: genome JSON as bytes, records, jobs. Out: the same, whole. Nothing here runs a strategy or knows the
+engine; time is given by the caller.
+"""
+
+from __future__ import annotations
+
+from apex_nautilus.store.atomic import clean_temporaries, fsync_directory, move, remove, write_atomic
+from apex_nautilus.store.champions import (
+    CHAMPION_SCHEMA,
+    Champion,
+    RecoveryReport,
+    genome_fields,
+    install,
+    list_champions,
+    next_epoch,
+    read_champion,
+    recover,
+    retire,
+    swap,
+)
+from apex_nautilus.store.errors import LedgerError, StoreError
+from apex_nautilus.store.faults import fault_point
+from apex_nautilus.store.intake import accept, drop, expire, holds, reject
+from apex_nautilus.store.jobs import JOB_SCHEMA, MAX_ATTEMPTS, Claim, FileJobQueue, JobStatus, RecycleJob
+from apex_nautilus.store.layout import CatalogLayout
+from apex_nautilus.store.ledger import LedgerRecord, LedgerWriter, read_all, read_ledger
+
+__all__ = [
+    "CHAMPION_SCHEMA",
+    "JOB_SCHEMA",
+    "MAX_ATTEMPTS",
+    "CatalogLayout",
+    "Champion",
+    "Claim",
+    "FileJobQueue",
+    "JobStatus",
+    "LedgerError",
+    "LedgerRecord",
+    "LedgerWriter",
+    "RecoveryReport",
+    "RecycleJob",
+    "StoreError",
+    "accept",
+    "clean_temporaries",
+    "drop",
+    "expire",
+    "fault_point",
+    "fsync_directory",
+    "genome_fields",
+    "holds",
+    "install",
+    "list_champions",
+    "move",
+    "next_epoch",
+    "read_all",
+    "read_champion",
+    "read_ledger",
+    "recover",
+    "reject",
+    "remove",
+    "retire",
+    "swap",
+    "write_atomic",
+]
