@@ -28,7 +28,7 @@ from apex_nautilus.store.champions import (
 )
 from apex_nautilus.store.errors import LedgerError, StoreError
 from apex_nautilus.store.faults import fault_point
-from apex_nautilus.store.intake import accept, drop, expire, holds, reject
+from apex_nautilus.store.intake import drop, expire, holds
 from apex_nautilus.store.jobs import JOB_SCHEMA, MAX_ATTEMPTS, Claim, FileJobQueue, JobStatus, RecycleJob
 from apex_nautilus.store.layout import CatalogLayout
 from apex_nautilus.store.ledger import LedgerRecord, LedgerWriter, read_all, read_ledger
@@ -48,7 +48,6 @@ __all__ = [
     "RecoveryReport",
     "RecycleJob",
     "StoreError",
-    "accept",
     "clean_temporaries",
     "drop",
     "expire",
@@ -64,7 +63,6 @@ __all__ = [
     "read_champion",
     "read_ledger",
     "recover",
-    "reject",
     "remove",
     "retire",
     "swap",
