@@ -44,7 +44,7 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tick, lot : float
         Smallest price and size step; whole numbers of ``10**-precision``.
     min_qty, max_qty : float
-        Smallest and largest order size in base units. `max_qty` may be ``inf``, `min_qty` 0 (then the lot rules).
+        Smallest and largest order size in base units; finite. With `min_qty` 0 the lot rules.
     min_notional : float
         Smallest order value in quote units; 0 where the venue has none.
     maker_fee, taker_fee : float
@@ -65,7 +65,7 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tick: float
     lot: float
     min_qty: float = 0.0
-    max_qty: float = math.inf
+    max_qty: float = 1e12
     min_notional: float = 0.0
     maker_fee: float = 0.0
     taker_fee: float = 0.0
@@ -85,9 +85,9 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0.0:
                 raise ValueError(f"instrument {self.id}: {name} must be finite and not negative, got {value!r}")
-        if math.isnan(self.max_qty) or self.max_qty <= 0.0 or self.max_qty < self.min_qty:
+        if not math.isfinite(self.max_qty) or self.max_qty <= 0.0 or self.max_qty < self.min_qty:
             raise ValueError(
-                f"instrument {self.id}: max_qty must be positive and not below min_qty {self.min_qty!r}, "
+                f"instrument {self.id}: max_qty must be finite, positive and not below min_qty {self.min_qty!r}, "
                 f"got {self.max_qty!r}"
             )
         for name in ("maker_fee", "taker_fee"):
