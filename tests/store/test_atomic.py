@@ -55,7 +55,9 @@ def test_removal_may_be_repeated(tmp_path):
 @pytest.mark.parametrize("point", ["atomic.temporary_created", "atomic.temporary_written"])
 def test_a_writer_killed_before_the_rename_leaves_only_a_temporary_that_is_cleaned(tmp_path, point):
     write_atomic(tmp_path / "a.json", b"old")
-    script = "import sys; from apex_nautilus.store import write_atomic; write_atomic(sys.argv[1], b'new' * 9999)"
+    script = (
+        "import sys; from apex_nautilus.store import write_atomic; write_atomic(sys.argv[1], b'new' * 9999)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "a.json")],
         env={**os.environ, "APEX_FAULT": f"{point}@1"},

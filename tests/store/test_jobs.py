@@ -11,7 +11,10 @@ BTC = "BTCUSDT-LINEAR.BYBIT"
 
 def job(second: int, slot: str = "btc-1") -> RecycleJob:
     return RecycleJob.create(
-        asset=BTC, slot=slot, created_ns=1_700_000_000_123_456_789 + second * 10**9, terminated_model_id="a" * 16
+        asset=BTC,
+        slot=slot,
+        created_ns=1_700_000_000_123_456_789 + second * 10**9,
+        terminated_model_id="a" * 16,
     )
 
 

@@ -18,7 +18,9 @@ def _write(directory, writer, stamps):
 
 def test_what_is_appended_is_read_back(tmp_path):
     with LedgerWriter(tmp_path, "arena") as ledger:
-        assert ledger.append("birth", 7, {"slot": "btc-1", "equity": np.float64(200.0), "n": np.int64(3)}) == 0
+        assert (
+            ledger.append("birth", 7, {"slot": "btc-1", "equity": np.float64(200.0), "n": np.int64(3)}) == 0
+        )
         assert ledger.append("marks", 8, {"equity": np.array([200.0, 201.5]), "nothing": float("nan")}) == 1
     first, second = read_ledger(tmp_path / "arena.jsonl")
     assert (first.seq, first.ts_ns, first.writer, first.kind) == (0, 7, "arena", "birth")
