@@ -1,8 +1,8 @@
 """The arithmetic of one agent's account: fills in; position, realised profit, fees, funding and equity out.
 
-Average-price accounting, as Nautilus positions keep it. The position is counted in whole size units, so that flat is
-exactly flat; money is float64. Nothing here knows an engine: the arena feeds it fills, the replay walks the same
-kernels.
+Average-price accounting, as Nautilus positions keep it. The position is counted in whole size units, so that
+flat is exactly flat; money is float64. Nothing here knows an engine: the arena feeds it fills, the replay
+walks the same kernels.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import math
 import numpy as np
 from numba import njit
 
-#: State of one account. `position_units` is signed (+ long) in units of ``1 / size_scale``; `average_price` is of the
-#: open position, 0 when flat; money in quote units: `capital` put in, `realised` before fees and funding, `fees` paid
-#: (a rebate lowers them), `funding` received.
+#: State of one account. `position_units` is signed (+ long) in units of ``1 / size_scale``; `average_price`
+#: is of the open position, 0 when flat; money in quote units: `capital` put in, `realised` before fees and
+#: funding, `fees` paid (a rebate lowers them), `funding` received.
 ACCOUNT = np.dtype(
     [
         ("position_units", "i8"),
@@ -34,7 +34,8 @@ ACCOUNT = np.dtype(
 def fill_kernel(account, direction: int, units: int, price: float, fee: float) -> float:
     """Book one fill into the `ACCOUNT` record, return the profit it realised before fees.
 
-    A fill against the position closes it first at its average price; what is left opens the other side at `price`.
+    A fill against the position closes it first at its average price; what is left opens the other side at
+    `price`.
     """
     held = account.position_units
     signed = direction * units
@@ -62,7 +63,8 @@ def fill_kernel(account, direction: int, units: int, price: float, fee: float) -
 
 @njit(cache=True, error_model="numpy")
 def unrealised_kernel(account, bid: float, ask: float) -> float:
-    """Return the profit of closing the open position at the touch, before fees; 0 when flat, whatever the touch."""
+    """Return the profit of closing the open position at the touch, before fees; 0 when flat, whatever the
+    touch."""
     held = account.position_units
     if held > 0:
         return (held / account.size_scale) * (bid - account.average_price)
@@ -80,8 +82,8 @@ def balance_kernel(account) -> float:
 class AgentAccount:
     """One agent's ledger: its own capital, position and equity, from its own fills alone.
 
-    Life cycle: made at birth with its capital; `fill` for every fill of the agent's orders, `fund` for every funding
-    payment, in any number; `equity` whenever it is marked.
+    Life cycle: made at birth with its capital; `fill` for every fill of the agent's orders, `fund` for every
+    funding payment, in any number; `equity` whenever it is marked.
 
     Parameters
     ----------
@@ -135,13 +137,16 @@ class AgentAccount:
         if direction not in (1, -1):
             raise ValueError(f"AgentAccount.fill: direction must be +1 or -1, got {direction!r}")
         if not (math.isfinite(price) and price > 0.0 and math.isfinite(fee)):
-            raise ValueError(f"AgentAccount.fill: need a positive price and a finite fee, got {price!r}, {fee!r}")
+            raise ValueError(
+                f"AgentAccount.fill: need a positive price and a finite fee, got {price!r}, {fee!r}"
+            )
         if not (math.isfinite(quantity) and quantity > 0.0):
             raise ValueError(f"AgentAccount.fill: quantity must be finite and positive, got {quantity!r}")
         units = round(quantity * self._scale)
         if units < 1 or abs(units / self._scale - quantity) > 1e-9 * max(1.0, quantity):
             raise ValueError(
-                f"AgentAccount.fill: quantity {quantity!r} is not a whole number of 1/{self._scale:g} base units"
+                f"AgentAccount.fill: quantity {quantity!r} is not a whole number of "
+                f"1/{self._scale:g} base units"
             )
         return fill_kernel(self._state, direction, units, float(price), float(fee))
 

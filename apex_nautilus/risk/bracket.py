@@ -16,9 +16,11 @@ STOP_VOLATILITY = 1
 
 @njit(cache=True, error_model="numpy")
 def log_return_deviation_kernel(mids, window: int) -> float:
-    """Return the population deviation of the last `window` log returns of `mids`; NaN with too little history.
+    """Return the population deviation of the last `window` log returns of `mids`; NaN with too little
+    history.
 
-    Summed from oldest to newest, in two passes, so that the result depends on those ``window + 1`` mids alone.
+    Summed from oldest to newest, in two passes, so that the result depends on those ``window + 1`` mids
+    alone.
     """
     start = mids.shape[0] - window - 1
     if window < 1 or start < 0:
@@ -36,7 +38,8 @@ def log_return_deviation_kernel(mids, window: int) -> float:
 
 @njit(cache=True, error_model="numpy")
 def stop_distance_kernel(kind: int, value: float, window: int, touch: float, mids) -> float:
-    """Return the stop distance in price units; NaN where a volatility stop lacks history. See `stop_distance`."""
+    """Return the stop distance in price units; NaN where a volatility stop lacks history. See
+    `stop_distance`."""
     if kind == STOP_VOLATILITY:
         return value * log_return_deviation_kernel(mids, window) * touch
     return touch * value / 1e4
@@ -63,14 +66,15 @@ def stop_distance(
     Parameters
     ----------
     kind : {"bps", "volatility"}
-        ``touch * value / 1e4``, or ``value * std * touch`` with the population deviation of the log returns of the
-        mid over the last `window` clock rows.
+        ``touch * value / 1e4``, or ``value * std * touch`` with the population deviation of the log returns
+        of the mid over the last `window` clock rows.
     value : float
         Basis points, or the multiple of the deviation; positive.
     touch : float
         Price at which the entry would meet the book.
     mids : (n,) float64, optional
-        Mids of the clock rows, the current one last; needed by "volatility", which reads the last ``window + 1``.
+        Mids of the clock rows, the current one last; needed by "volatility", which reads the last ``window +
+        1``.
     window : int
         Clock rows of a volatility stop.
 
@@ -82,12 +86,15 @@ def stop_distance(
     Raises
     ------
     ValueError
-        When the kind is unknown, or `value` or `touch` is not positive, or `window` is below 1 for "volatility".
+        When the kind is unknown, or `value` or `touch` is not positive, or `window` is below 1 for
+        "volatility".
     """
     if kind not in ("bps", "volatility"):
         raise ValueError(f"stop_distance: kind must be 'bps' or 'volatility', got {kind!r}")
     if not (math.isfinite(value) and value > 0.0 and math.isfinite(touch) and touch > 0.0):
-        raise ValueError(f"stop_distance: value and touch must be finite and positive, got {value!r}, {touch!r}")
+        raise ValueError(
+            f"stop_distance: value and touch must be finite and positive, got {value!r}, {touch!r}"
+        )
     if kind == "bps":
         return stop_distance_kernel(STOP_BPS, float(value), 0, float(touch), np.zeros(0))
     if window < 1:
@@ -134,7 +141,9 @@ def bracket_prices(
     if tick_units < 1:
         raise ValueError(f"bracket_prices: tick_units must be at least 1, got {tick_units!r}")
     scale = float(10**price_precision)
-    profit, stop = bracket_units_kernel(side, float(touch), float(distance), float(reward_risk), tick_units, scale)
+    profit, stop = bracket_units_kernel(
+        side, float(touch), float(distance), float(reward_risk), tick_units, scale
+    )
     return profit / scale, stop / scale
 
 

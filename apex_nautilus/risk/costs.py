@@ -1,7 +1,7 @@
 """What a round trip costs, and what a market order pays when it walks the displayed book.
 
-A book is a ``(4, K)`` float64 array: bid prices, bid sizes, ask prices, ask sizes, best level first; an absent level
-has size 0 (its price is not read).
+A book is a ``(4, K)`` float64 array: bid prices, bid sizes, ask prices, ask sizes, best level first; an
+absent level has size 0 (its price is not read).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ NO_DEPTH: NDArray[np.float64] = np.zeros((4, 0))
 def walk_kernel(book, direction: int, size: float, touch: float) -> float:
     """Return the average price at which a market order of `size` fills; `touch` where no level is displayed.
 
-    Buys (direction +1) walk the asks, sells (-1) the bids, at most `WALK_LEVELS`; what they do not hold fills at the
-    last level met. A fill within the first level returns its price untouched.
+    Buys (direction +1) walk the asks, sells (-1) the bids, at most `WALK_LEVELS`; what they do not hold fills
+    at the last level met. A fill within the first level returns its price untouched.
     """
     row = 2 if direction > 0 else 0
     levels = min(book.shape[1], WALK_LEVELS)
@@ -48,7 +48,9 @@ def walk_kernel(book, direction: int, size: float, touch: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def round_trip_cost_kernel(touch: float, spread: float, entry_fee: float, exit_fee: float, slippage: float) -> float:
+def round_trip_cost_kernel(
+    touch: float, spread: float, entry_fee: float, exit_fee: float, slippage: float
+) -> float:
     """Return touch * (entry fee + exit fee) + spread + slippage, in price units for one base unit."""
     return touch * (entry_fee + exit_fee) + spread + slippage
 
@@ -85,7 +87,8 @@ def walk(book: NDArray[np.float64], direction: int, size: float, touch: float) -
 def round_trip_cost(
     touch: float, spread: float, *, entry_fee: float, exit_fee: float, slippage: float = 0.0
 ) -> float:
-    """Cost of entering and leaving one base unit, in price units: both fees, two half-spreads, expected slippage.
+    """Cost of entering and leaving one base unit, in price units: both fees, two half-spreads, expected
+    slippage.
 
     Parameters
     ----------
@@ -106,5 +109,7 @@ def round_trip_cost(
     if not (math.isfinite(touch) and touch > 0.0):
         raise ValueError(f"round_trip_cost: touch must be finite and positive, got {touch!r}")
     if not spread >= 0.0 or not slippage >= 0.0:
-        raise ValueError(f"round_trip_cost: spread and slippage must not be negative, got {spread!r}, {slippage!r}")
+        raise ValueError(
+            f"round_trip_cost: spread and slippage must not be negative, got {spread!r}, {slippage!r}"
+        )
     return round_trip_cost_kernel(float(touch), float(spread), entry_fee, exit_fee, float(slippage))

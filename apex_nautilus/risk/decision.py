@@ -1,7 +1,8 @@
-"""The decision: from a genome's outputs and the book to an order with its bracket, or a reason why there is none.
+"""The decision: from a genome's outputs and the book to an order with its bracket, or a reason why there is
+none.
 
-One kernel, called alike by the replay, the simulator and the live strategy, so that they cannot come to different
-orders on the same numbers.
+One kernel, called alike by the replay, the simulator and the live strategy, so that they cannot come to
+different orders on the same numbers.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Decision(NamedTuple):
 
 @njit(cache=True, error_model="numpy")
 def ruined_kernel(rules, equity: float, price: float) -> bool:
-    """Return whether an agent can never trade again: equity gone, or too little for the smallest order at `price`."""
+    """Return whether an agent can never trade again: equity gone, or too little for the smallest order at
+    `price`."""
     if not equity > 0.0:
         return True
     lot = rules.lot_units / rules.size_scale
@@ -163,7 +165,13 @@ def decide_kernel(
         if not slippage > 0.0:
             break
     return Decision(
-        side, units / rules.size_scale, profit_units / rules.price_scale, stop_units / rules.price_scale, p, fraction, ORDER
+        side,
+        units / rules.size_scale,
+        profit_units / rules.price_scale,
+        stop_units / rules.price_scale,
+        p,
+        fraction,
+        ORDER,
     )
 
 
@@ -183,12 +191,12 @@ def decide(
     """Decide on one row, for an agent that is flat and has nothing pending.
 
     1. Side: ``signal`` beyond +-`entry_threshold`; a short is refused on spot.
-    2. Touch: ask for a long, bid for a short. Stop distance by basis points or volatility; refused where it does not
-       exceed the spread. Bracket prices rounded to the tick away from the entry.
-    3. Cost of the round trip: taker fees both ways, the spread, and the slippage of an order beyond the touch size.
-       Kelly on the net reward to risk, times `kelly_fraction`, or in mode "evolved" times
-       ``lo + (hi - lo) * sigmoid(size_output)``: an evolved size is a share of Kelly's bet and cannot bet without
-       an edge.
+    2. Touch: ask for a long, bid for a short. Stop distance by basis points or volatility; refused where it
+       does not exceed the spread. Bracket prices rounded to the tick away from the entry.
+    3. Cost of the round trip: taker fees both ways, the spread, and the slippage of an order beyond the touch
+       size. Kelly on the net reward to risk, times `kelly_fraction`, or in mode "evolved" times
+       ``lo + (hi - lo) * sigmoid(size_output)``: an evolved size is a share of Kelly's bet and cannot bet
+       without an edge.
     4. Quantity: see `apex_nautilus.risk.quantity`.
 
     Parameters
@@ -196,7 +204,8 @@ def decide(
     rules : numpy.void
         Record of dtype `RULES`, from `trading_rules`.
     signal, score, size_output : float
-        Outputs of the genome's trees on this row. NaN trades nothing (a NaN `size_output` too, in mode "evolved").
+        Outputs of the genome's trees on this row. NaN trades nothing (a NaN `size_output` too, in mode
+        "evolved").
     bid, ask : float
         Touch the entry would meet.
     equity : float

@@ -1,8 +1,9 @@
 """What a venue says about one instrument: precision, steps, limits and fees.
 
-The engine-free twin of a Nautilus instrument. Prices and sizes travel as integers in units of ``10**-precision``
-wherever they are stored (market events, datasets) and become floats by one division, ``units / 10**precision``,
-which is correctly rounded and therefore the same number everywhere, Nautilus's ``as_double()`` included.
+The engine-free twin of a Nautilus instrument. Prices and sizes travel as integers in units of
+``10**-precision`` wherever they are stored (market events, datasets) and become floats by one division,
+``units / 10**precision``, which is correctly rounded and therefore the same number everywhere, Nautilus's
+``as_double()`` included.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ KINDS = ("linear_perp", "spot")
 
 
 def _whole_steps(value: float, precision: int, name: str, instrument_id: str) -> int:
-    """Return `value` in units of ``10**-precision``; ValueError unless it is a positive whole number of them."""
+    """Return `value` in units of ``10**-precision``; ValueError unless it is a positive whole number of
+    them."""
     if not math.isfinite(value) or value <= 0.0:
         raise ValueError(f"instrument {instrument_id}: {name} must be a positive number, got {value!r}")
     units = round(value * 10**precision)
@@ -84,11 +86,13 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         for name in ("min_qty", "min_notional"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0.0:
-                raise ValueError(f"instrument {self.id}: {name} must be finite and not negative, got {value!r}")
+                raise ValueError(
+                    f"instrument {self.id}: {name} must be finite and not negative, got {value!r}"
+                )
         if not math.isfinite(self.max_qty) or self.max_qty <= 0.0 or self.max_qty < self.min_qty:
             raise ValueError(
-                f"instrument {self.id}: max_qty must be finite, positive and not below min_qty {self.min_qty!r}, "
-                f"got {self.max_qty!r}"
+                f"instrument {self.id}: max_qty must be finite, positive and not below "
+                f"min_qty {self.min_qty!r}, got {self.max_qty!r}"
             )
         for name in ("maker_fee", "taker_fee"):
             value = getattr(self, name)

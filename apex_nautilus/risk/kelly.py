@@ -1,7 +1,8 @@
 """Kelly's fraction for a bracket bet, and the order quantity that stakes it.
 
-A bracket wins `b` times what it loses, so Kelly's (1956) share of equity to put at risk is ``f* = (b p - q) / b``.
-Costs are paid on both outcomes: they lower the win and deepen the loss, ``b_net = (reward - cost) / (risk + cost)``.
+A bracket wins `b` times what it loses, so Kelly's (1956) share of equity to put at risk is ``f* = (b p - q) /
+b``. Costs are paid on both outcomes: they lower the win and deepen the loss, ``b_net = (reward - cost) /
+(risk + cost)``.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def quantity_units_kernel(
 
 @njit(cache=True, error_model="numpy")
 def uncertainty_shrink_kernel(sharpe: float, n_observations: float) -> float:
-    """Return T SR^2 / (1 + T SR^2), the share of f* that a Sharpe ratio known from T observations deserves."""
+    """Return T SR^2 / (1 + T SR^2), the share of f* that a Sharpe ratio known from T observations
+    deserves."""
     strength = n_observations * sharpe * sharpe
     if not strength > 0.0:
         return 0.0
@@ -120,7 +122,8 @@ def kelly(p: float, reward_risk: float) -> float:
 def half_kelly(p: float, reward_risk: float, kelly_fraction: float = 0.5) -> float:
     """Share of equity to put at risk, f* scaled by `kelly_fraction`; 0 where the edge is not positive.
 
-    Half of Kelly keeps three quarters of its growth, and lets equity double before it halves eight times in nine.
+    Half of Kelly keeps three quarters of its growth, and lets equity double before it halves eight times in
+    nine.
 
     Parameters
     ----------
@@ -142,7 +145,8 @@ def half_kelly(p: float, reward_risk: float, kelly_fraction: float = 0.5) -> flo
 
 
 def net_reward_risk(reward: float, risk: float, cost: float = 0.0) -> float:
-    """Reward to risk after costs, (reward - cost) / (risk + cost), all in price units; 0 when the cost eats the win.
+    """Reward to risk after costs, (reward - cost) / (risk + cost), all in price units; 0 when the cost eats
+    the win.
 
     Raises
     ------
@@ -175,10 +179,10 @@ def quantity(
 ) -> float:
     """Order size in base units, 0.0 where the result is below the venue's smallest order.
 
-    ``equity * fraction / risk_per_unit`` (stake "risk": what a loss takes is the fraction) or
-    ``equity * fraction / touch`` (stake "notional"); times the multiplier; capped by leverage and by the venue; then
-    held to the genome's own bounds, of which the lower never turns no bet into a bet and never passes a cap; rounded
-    down to the lot.
+    ``equity * fraction / risk_per_unit`` (stake "risk": what a loss takes is the fraction) or ``equity *
+    fraction / touch`` (stake "notional"); times the multiplier; capped by leverage and by the venue; then
+    held to the genome's own bounds, of which the lower never turns no bet into a bet and never passes a cap;
+    rounded down to the lot.
 
     Parameters
     ----------
@@ -211,7 +215,9 @@ def quantity(
     if stake not in (STAKE_RISK, STAKE_NOTIONAL):
         raise ValueError(f"quantity: stake must be STAKE_RISK or STAKE_NOTIONAL, got {stake!r}")
     if lot_units < 1 or not size_scale > 0.0:
-        raise ValueError(f"quantity: lot_units and size_scale must be positive, got {lot_units!r}, {size_scale!r}")
+        raise ValueError(
+            f"quantity: lot_units and size_scale must be positive, got {lot_units!r}, {size_scale!r}"
+        )
     units = quantity_units_kernel(
         float(equity), float(fraction), stake, float(risk_per_unit), float(touch), float(multiplier),
         float(max_leverage), float(genome_min_qty), float(genome_max_qty), float(venue_min_qty),
@@ -231,5 +237,7 @@ def uncertainty_shrink(sharpe: float, n_observations: int) -> float:
         When `sharpe` is not finite or `n_observations` is negative.
     """
     if not math.isfinite(sharpe) or n_observations < 0:
-        raise ValueError(f"uncertainty_shrink: need a finite Sharpe and T >= 0, got {sharpe!r}, {n_observations!r}")
+        raise ValueError(
+            f"uncertainty_shrink: need a finite Sharpe and T >= 0, got {sharpe!r}, {n_observations!r}"
+        )
     return uncertainty_shrink_kernel(float(sharpe), float(n_observations))

@@ -1,7 +1,7 @@
 """Everything of a genome that decides, beside its trees, as one flat record that numba reads.
 
-`trading_rules` joins a genome's entry threshold, calibration, bracket and sizing with the steps, limits and fees of
-the instrument it trades. The replay takes an array of such records, live one.
+`trading_rules` joins a genome's entry threshold, calibration, bracket and sizing with the steps, limits and
+fees of the instrument it trades. The replay takes an array of such records, live one.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ RULES = np.dtype(
 class GenomeLike(Protocol):
     """What `trading_rules` reads of a genome; the structs of `apex_nautilus.genome` have this shape.
 
-    `bracket` has `reward_risk`, `max_hold_s` and `stop`, which has `value` (basis points) or `multiple` and `window`
-    (volatility). `calibration` has `a` and `b` (Platt) or `scores` and `probabilities` (isotonic knots). `sizing` has
-    `mode`, `kelly_fraction`, `stake`, `max_leverage`, `min_qty`, `max_qty`, `lo`, `hi`.
+    `bracket` has `reward_risk`, `max_hold_s` and `stop`, which has `value` (basis points) or `multiple` and
+    `window` (volatility). `calibration` has `a` and `b` (Platt) or `scores` and `probabilities` (isotonic
+    knots). `sizing` has `mode`, `kelly_fraction`, `stake`, `max_leverage`, `min_qty`, `max_qty`, `lo`, `hi`.
     """
 
     @property
@@ -132,8 +132,8 @@ def _fill_calibration(record: np.void, calibration: Any, where: str) -> None:
         probabilities = np.asarray(calibration.probabilities, dtype=np.float64)
         if not 1 <= scores.size <= MAX_KNOTS or scores.shape != probabilities.shape:
             raise ValueError(
-                f"{where}: calibration needs 1 to {MAX_KNOTS} knots, scores and probabilities alike in number; "
-                f"got {scores.size} and {probabilities.size}"
+                f"{where}: calibration needs 1 to {MAX_KNOTS} knots, scores and probabilities alike in "
+                f"number; got {scores.size} and {probabilities.size}"
             )
         if not np.all(np.isfinite(scores)) or np.any(np.diff(scores) <= 0.0):
             raise ValueError(f"{where}: calibration.scores must be finite and rise strictly")
