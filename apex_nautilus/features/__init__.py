@@ -1,7 +1,25 @@
-"""What a strategy sees: numeric features of an order book and of bars."""
+"""What a strategy sees: numeric features of an order book and of bars.
+
+In: market events (`EVENT` records: level changes and trades in integer units), or closed bars. Out: rows
+of float64, one column a feature, at the ticks of a clock, and the path of touch prices between them.
+
+One definition serves every speed. A feature is a pair of numba kernels over a small state, registered with
+its name, unit, range, warm-up and formula; `BookFeatures` and `BarFeatures` run it event by event, live or
+inside the simulator's loop, `batch_book` and `batch_bars` over arrays. All give the same bits. A new feature
+is one new module under `features/book/` or `features/bars/`.
+"""
 
 from __future__ import annotations
 
+from apex_nautilus.features.book_features import BookFeatures, BookRows, batch_book
+from apex_nautilus.features.book_kernels import (
+    STATUS_PATH,
+    STATUS_ROW,
+    apply_buffer,
+    apply_event,
+    apply_events,
+    top_levels,
+)
 from apex_nautilus.features.events import (
     DEPTH,
     EVENT,
@@ -13,6 +31,8 @@ from apex_nautilus.features.events import (
     make_events,
     scale,
 )
+from apex_nautilus.features.ladder import Ladder
+from apex_nautilus.features.registry import FeatureError, FeatureSpec, get, names
 
 __all__ = [
     "DEPTH",
@@ -21,7 +41,21 @@ __all__ = [
     "KIND_CLEAR",
     "KIND_LEVEL",
     "KIND_TRADE",
+    "STATUS_PATH",
+    "STATUS_ROW",
+    "BookFeatures",
+    "BookRows",
+    "FeatureError",
+    "FeatureSpec",
+    "Ladder",
+    "apply_buffer",
+    "apply_event",
+    "apply_events",
+    "batch_book",
     "empty_events",
+    "get",
     "make_events",
+    "names",
     "scale",
+    "top_levels",
 ]

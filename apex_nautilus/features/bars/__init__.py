@@ -1,0 +1,1 @@
+"""Features of closed bars, one module a feature or family."""

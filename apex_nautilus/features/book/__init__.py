@@ -1,0 +1,1 @@
+"""Features of an order book and its trades, one module a feature or family."""
