@@ -15,33 +15,58 @@ STOP_VOLATILITY = 1
 
 
 @njit(cache=True, error_model="numpy")
-def log_return_deviation_kernel(mids, window: int) -> float:
-    """Return the population deviation of the last `window` log returns of `mids`; NaN with too little
-    history.
+def return_deviation_kernel(log_returns, end: int, window: int) -> float:
+    """Return the population deviation of ``log_returns[end - window : end]``; NaN with too little history.
 
-    Summed from oldest to newest, in two passes, so that the result depends on those ``window + 1`` mids
-    alone.
+    Summed from oldest to newest, in two passes, so that the result depends on those returns alone.
     """
-    start = mids.shape[0] - window - 1
+    start = end - window
     if window < 1 or start < 0:
         return math.nan
     total = 0.0
-    for i in range(start + 1, mids.shape[0]):
-        total += math.log(mids[i] / mids[i - 1])
+    for i in range(start, end):
+        total += log_returns[i]
     mean = total / window
     squares = 0.0
-    for i in range(start + 1, mids.shape[0]):
-        off = math.log(mids[i] / mids[i - 1]) - mean
+    for i in range(start, end):
+        off = log_returns[i] - mean
         squares += off * off
     return math.sqrt(squares / window)
 
 
 @njit(cache=True, error_model="numpy")
-def stop_distance_kernel(kind: int, value: float, window: int, touch: float, mids) -> float:
-    """Return the stop distance in price units; NaN where a volatility stop lacks history. See
-    `stop_distance`."""
+def log_returns_kernel(mids, out) -> None:
+    """Write the log return from each mid to the next into `out`, one shorter than `mids`."""
+    for i in range(mids.shape[0] - 1):
+        out[i] = math.log(mids[i + 1] / mids[i])
+
+
+@njit(cache=True, error_model="numpy")
+def log_return_deviation_kernel(mids, window: int) -> float:
+    """Return the population deviation of the last `window` log returns of `mids`; NaN with too few mids.
+
+    Bit for bit `return_deviation_kernel` on the returns of those mids.
+    """
+    last = mids.shape[0] - 1
+    start = last - window
+    if window < 1 or start < 0:
+        return math.nan
+    total = 0.0
+    for i in range(start, last):
+        total += math.log(mids[i + 1] / mids[i])
+    mean = total / window
+    squares = 0.0
+    for i in range(start, last):
+        off = math.log(mids[i + 1] / mids[i]) - mean
+        squares += off * off
+    return math.sqrt(squares / window)
+
+
+@njit(cache=True, error_model="numpy")
+def stop_distance_kernel(kind: int, value: float, deviation: float, touch: float) -> float:
+    """Return the stop distance in price units; NaN where a volatility stop has no deviation."""
     if kind == STOP_VOLATILITY:
-        return value * log_return_deviation_kernel(mids, window) * touch
+        return value * deviation * touch
     return touch * value / 1e4
 
 
@@ -96,13 +121,14 @@ def stop_distance(
             f"stop_distance: value and touch must be finite and positive, got {value!r}, {touch!r}"
         )
     if kind == "bps":
-        return stop_distance_kernel(STOP_BPS, float(value), 0, float(touch), np.zeros(0))
+        return stop_distance_kernel(STOP_BPS, float(value), math.nan, float(touch))
     if window < 1:
         raise ValueError(f"stop_distance: a volatility stop needs window >= 1, got {window!r}")
     history = np.zeros(0) if mids is None else np.ascontiguousarray(mids, dtype=np.float64)
     if history.size and not np.all(history[-(window + 1) :] > 0.0):
         return math.nan
-    return stop_distance_kernel(STOP_VOLATILITY, float(value), window, float(touch), history)
+    deviation = log_return_deviation_kernel(history, window)
+    return stop_distance_kernel(STOP_VOLATILITY, float(value), deviation, float(touch))
 
 
 def bracket_prices(

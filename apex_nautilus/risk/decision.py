@@ -14,7 +14,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from apex_nautilus.risk.bracket import bracket_units_kernel, stop_distance_kernel
+from apex_nautilus.risk.bracket import (
+    STOP_VOLATILITY,
+    bracket_units_kernel,
+    log_return_deviation_kernel,
+    stop_distance_kernel,
+)
 from apex_nautilus.risk.costs import NO_DEPTH, round_trip_cost_kernel, walk_kernel
 from apex_nautilus.risk.kelly import kelly_kernel, net_reward_risk_kernel, quantity_units_kernel
 from apex_nautilus.risk.rules import RULES, SIZING_EVOLVED, calibrate_kernel, sigmoid_kernel
@@ -99,7 +104,7 @@ def _size(rules, equity, fraction, touch, loss, multiplier):
 
 
 @njit(cache=True, error_model="numpy")
-def decide_kernel(
+def decide_at_deviation_kernel(
     rules,
     signal: float,
     score: float,
@@ -107,11 +112,11 @@ def decide_kernel(
     bid: float,
     ask: float,
     book,
-    mids,
+    deviation: float,
     equity: float,
     multiplier: float,
 ):
-    """Return the `Decision` on one row; see `decide`."""
+    """Return the `Decision` on one row, given the deviation that a volatility stop needs (NaN: too early)."""
     side = 0
     if signal > rules.entry_threshold:
         side = 1
@@ -128,7 +133,7 @@ def decide_kernel(
         return _refuse(math.nan, 0.0, RUINED)
 
     spread = ask - bid
-    distance = stop_distance_kernel(rules.stop_kind, rules.stop_value, rules.stop_window, touch, mids)
+    distance = stop_distance_kernel(rules.stop_kind, rules.stop_value, deviation, touch)
     if math.isnan(distance):
         return _refuse(math.nan, 0.0, WARMING_UP)
     if distance <= spread:
@@ -172,6 +177,28 @@ def decide_kernel(
         p,
         fraction,
         ORDER,
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def decide_kernel(
+    rules,
+    signal: float,
+    score: float,
+    size_output: float,
+    bid: float,
+    ask: float,
+    book,
+    mids,
+    equity: float,
+    multiplier: float,
+):
+    """Return the `Decision` on one row; see `decide`."""
+    deviation = math.nan
+    if rules.stop_kind == STOP_VOLATILITY and abs(signal) > rules.entry_threshold:
+        deviation = log_return_deviation_kernel(mids, rules.stop_window)
+    return decide_at_deviation_kernel(
+        rules, signal, score, size_output, bid, ask, book, deviation, equity, multiplier
     )
 
 
