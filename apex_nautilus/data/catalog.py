@@ -1,0 +1,501 @@
+"""Market events and bars into a Nautilus ParquetDataCatalog, and out of it.
+
+Writing is all or nothing: tables go to a staging directory inside the catalog, and only a finished set is renamed into
+place. A run that is killed leaves the catalog as it was (or, when killed among the renames, some of the final files);
+running it again gives the same files. One writer at a time: a lock file is held, and released by the system when the
+process dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from nautilus_trader.core.datetime import unix_nanos_to_iso8601
+from nautilus_trader.model.data import Bar, OrderBookDelta, TradeTick
+from nautilus_trader.persistence.catalog import ParquetDataCatalog
+
+from apex_nautilus.data.batch_order import order_batches
+from apex_nautilus.data.errors import DataError
+from apex_nautilus.data.ladder import Ladder
+from apex_nautilus.data.nautilus_tables import (
+    BARS,
+    bars_to_table,
+    deltas_to_table,
+    from_nautilus_instrument,
+    table_to_bars,
+    table_to_deltas,
+    table_to_trades,
+    to_nautilus_instrument,
+    trades_to_table,
+)
+from apex_nautilus.features import EVENT, FLAG_LAST, KIND_TRADE
+from apex_nautilus.risk import InstrumentSpec
+from apex_nautilus.store.atomic import fsync_directory, move
+
+__all__ = [
+    "CatalogWriter",
+    "Written",
+    "bar_types",
+    "data_files",
+    "instrument_ids",
+    "load_instrument",
+    "read_bars",
+    "read_events",
+    "to_catalog",
+    "write_bars",
+    "write_events",
+]
+
+_DELTAS, _TRADES, _BARS = "order_book_deltas", "trade_tick", "bar"
+_CLASSES = {_DELTAS: OrderBookDelta, _TRADES: TradeTick, _BARS: Bar}
+_ROW_GROUP = 20_000
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What one writer put into a catalog.
+
+    `moved` counts events whose receive time was put off by nanoseconds because a trade and a book batch shared it: the
+    engine reads both from different files and orders them by time alone.
+    """
+
+    deltas: int
+    trades: int
+    bars: int
+    batches: int
+    moved: int
+    files: tuple[str, ...]
+
+
+class CatalogWriter:
+    """Stages the data of one instrument and publishes it in one go.
+
+    Life cycle: enter the context, `append` events (and `append_bars`) in time order, `commit`. Leaving without a
+    commit discards everything.
+
+    Parameters
+    ----------
+    catalog_path : path of the ParquetDataCatalog, made when missing.
+    instrument : whose data it is; its definition is written too.
+    replace : remove stored files that overlap the new span instead of refusing.
+    rows_per_file : rows collected before a file is written; bounds the memory.
+
+    Raises
+    ------
+    DataError
+        When another writer holds the catalog, events go back in time, a batch mixes receive times or never ends, or the
+        span overlaps stored data.
+    """
+
+    def __init__(
+        self,
+        catalog_path: str | os.PathLike[str],
+        instrument: InstrumentSpec,
+        *,
+        replace: bool = False,
+        rows_per_file: int = 500_000,
+    ):
+        self._catalog = Path(catalog_path)
+        self._spec = instrument
+        self._replace = replace
+        self._rows_per_file = rows_per_file
+        self._staging = self._catalog / ".staging"
+        self._pending: dict[str, list[np.ndarray]] = {_DELTAS: [], _TRADES: []}
+        self._counts = {_DELTAS: 0, _TRADES: 0, _BARS: 0}
+        self._files: list[tuple[Path, Path]] = []  # (staged, final)
+        self._ladder = Ladder()
+        self._open = np.empty(0, dtype=EVENT)  # events of a batch whose end has not come yet
+        self._last_ts = np.iinfo(np.int64).min
+        self._last_is_trade = False
+        self._batches = 0
+        self._moved = 0
+        self._lock: int | None = None
+
+    def __enter__(self) -> CatalogWriter:
+        self._catalog.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self._catalog / ".writer.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise DataError(f"{self._catalog}: another process is writing to this catalog; wait for it to end") from None
+        self._lock = lock
+        shutil.rmtree(self._staging, ignore_errors=True)  # what a killed run left behind
+        self._staging.mkdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._staging, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def append(self, events: np.ndarray) -> None:
+        """Add events, ordered by `ts_init_ns`; an unfinished batch at the end waits for the next call."""
+        self._require_entered()
+        if self._open.size:
+            events = np.concatenate([self._open, events])
+        is_trade = events["kind"] == KIND_TRADE
+        ends = np.flatnonzero(is_trade | ((events["flags"] & FLAG_LAST) != 0))
+        whole = int(ends[-1]) + 1 if ends.size else 0
+        self._open = events[whole:].copy()
+        if whole:
+            self._take(events[:whole].copy(), is_trade[:whole])
+
+    def _take(self, events: np.ndarray, is_trade: np.ndarray) -> None:
+        ts = events["ts_init_ns"]
+        if ts[0] < self._last_ts - self._moved or (np.diff(ts) < 0).any():
+            at = ts[0] if ts[0] < self._last_ts - self._moved else ts[int(np.argmax(np.diff(ts) < 0)) + 1]
+            raise DataError(f"{self._spec.id}: events go back in time at ts_init {at}; sort them by ts_init_ns first")
+        book = events[~is_trade]
+        last = (book["flags"] & FLAG_LAST) != 0
+        inside = ~last[:-1]
+        if (np.diff(book["ts_init_ns"])[inside] != 0).any():
+            raise DataError(f"{self._spec.id}: a batch of level changes holds more than one ts_init_ns; give it one")
+        # Smallest times that never fall and rise where a trade meets a book batch: with c the count of changes of
+        # kind, t'[i] - c[i] is the running maximum of t - c.
+        kinds = np.concatenate([[self._last_is_trade], is_trade])
+        changes = np.cumsum(kinds[1:] != kinds[:-1])
+        start = np.int64(self._last_ts)
+        spaced = np.maximum(np.maximum.accumulate(ts - changes), start) + changes
+        self._moved += int((spaced != ts).sum())
+        events["ts_init_ns"] = spaced
+        self._last_ts, self._last_is_trade = int(spaced[-1]), bool(is_trade[-1])
+
+        book = events[~is_trade]
+        if book.size:
+            touches = self._ladder.apply(book)
+            self._batches += touches.shape[0]
+            self._collect(_DELTAS, order_batches(book, touches))
+        self._collect(_TRADES, events[is_trade])
+
+    def _collect(self, folder: str, events: np.ndarray) -> None:
+        if events.size:
+            self._pending[folder].append(events)
+            if sum(p.size for p in self._pending[folder]) >= self._rows_per_file:
+                self._flush(folder, final=False)
+
+    def _flush(self, folder: str, *, final: bool) -> None:
+        if not self._pending[folder]:
+            return
+        events = np.concatenate(self._pending[folder])
+        # Files of one kind may not share an instant: the last one waits for the next file.
+        ts = events["ts_init_ns"]
+        cut = events.size if final else int(np.searchsorted(ts, ts[-1], side="left"))
+        self._pending[folder] = [events[cut:]] if cut < events.size else []
+        if cut:
+            build = deltas_to_table if folder == _DELTAS else trades_to_table
+            self._stage(folder, self._spec.id, build(events[:cut], self._spec), int(ts[0]), int(ts[cut - 1]))
+            self._counts[folder] += cut
+
+    def append_bars(self, bars: np.ndarray, bar_type: str) -> None:
+        """Add `BARS` of one Nautilus bar type (``<instrument>-5-MINUTE-LAST-EXTERNAL``), all at once.
+
+        Raises
+        ------
+        DataError
+            When the times do not rise or the bar type is another instrument's.
+        """
+        self._require_entered()
+        if not bar_type.startswith(f"{self._spec.id}-"):
+            raise DataError(f"bar type {bar_type!r} is not one of {self._spec.id}")
+        if bars.size == 0:
+            return
+        if (np.diff(bars["ts_ns"]) <= 0).any():
+            raise DataError(f"{bar_type}: the times of the bars do not rise")
+        table = bars_to_table(bars, bar_type, self._spec)
+        self._stage(_BARS, bar_type, table, int(bars["ts_ns"][0]), int(bars["ts_ns"][-1]))
+        self._counts[_BARS] += bars.size
+
+    def commit(self) -> Written:
+        """Publish what was staged and return its counts."""
+        self._require_entered()
+        if self._open.size:
+            raise DataError(f"{self._spec.id}: the events end inside a batch; flag its last level with FLAG_LAST")
+        for folder in self._pending:
+            self._flush(folder, final=True)
+        self._check_overlap()
+        definition = ParquetDataCatalog(str(self._staging))
+        definition.write_data([to_nautilus_instrument(self._spec)])
+        staged = [(path, self._catalog / path.relative_to(self._staging)) for path in self._definition_files()]
+        for source, final in staged + self._files:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            move(source, final)
+        fsync_directory(self._catalog)
+        return Written(
+            deltas=self._counts[_DELTAS],
+            trades=self._counts[_TRADES],
+            bars=self._counts[_BARS],
+            batches=self._batches,
+            moved=self._moved,
+            files=tuple(str(final.relative_to(self._catalog)) for _, final in self._files),
+        )
+
+    def _definition_files(self) -> list[Path]:
+        known = {staged for staged, _ in self._files}
+        return [path for path in sorted(self._staging.rglob("*.parquet")) if path not in known]
+
+    def _stage(self, folder: str, identifier: str, table: pa.Table, first: int, last: int) -> None:
+        name = f"{_file_time(first)}_{_file_time(last)}.parquet"
+        relative = Path("data") / folder / identifier.replace("/", "") / name
+        path = self._staging / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path, row_group_size=_ROW_GROUP)
+        self._files.append((path, self._catalog / relative))
+
+    def _check_overlap(self) -> None:
+        new = {final for _, final in self._files}
+        for directory in sorted({final.parent for final in new}):
+            spans = [_span(final) for final in new if final.parent == directory]
+            for old in sorted(directory.glob("*.parquet")):
+                first, last = _span(old)
+                if old in new or all(last < lo or first > hi for lo, hi in spans):
+                    continue
+                if not self._replace:
+                    raise DataError(
+                        f"{old}: the catalog already holds {directory.name} over a part of this span; "
+                        "import into another catalog, or ask to replace"
+                    )
+                old.unlink()
+
+    def _require_entered(self) -> None:
+        if self._lock is None:
+            raise DataError("CatalogWriter is used outside its context; write `with CatalogWriter(...) as writer:`")
+
+
+def _file_time(ns: int) -> str:
+    return unix_nanos_to_iso8601(ns).replace(":", "-").replace(".", "-")
+
+
+def _span(path: Path) -> tuple[int, int]:
+    """Return (first, last) ts_init of a data file, from its name."""
+    try:
+        first, last = (_parse_file_time(part) for part in path.stem.split("_"))
+    except ValueError as e:
+        raise DataError(f"{path}: the name is not <first>_<last>.parquet as Nautilus writes it; remove the file") from e
+    return first, last
+
+
+def _parse_file_time(text: str) -> int:
+    day, _, clock = text.removesuffix("Z").partition("T")
+    hour, minute, second, nanos = clock.split("-")
+    seconds = np.datetime64(f"{day}T{hour}:{minute}:{second}", "s").astype(np.int64)
+    return int(seconds) * 1_000_000_000 + int(nanos)
+
+
+# ---- reading
+
+
+def data_files(catalog_path: str | os.PathLike[str], folder: str, identifier: str) -> list[tuple[Path, int, int]]:
+    """Return the files of one kind (`order_book_deltas`, `trade_tick`, `bar`) and identifier as (path, first, last)."""
+    directory = Path(catalog_path) / "data" / folder / identifier.replace("/", "")
+    return sorted(((p, *_span(p)) for p in directory.glob("*.parquet")), key=lambda f: f[1])
+
+
+def instrument_ids(catalog_path: str | os.PathLike[str]) -> list[str]:
+    """Return the ids of the instruments that the catalog defines, sorted."""
+    return sorted(i.id.value for i in _open(catalog_path).instruments())
+
+
+def bar_types(catalog_path: str | os.PathLike[str], instrument_id: str) -> list[str]:
+    """Return the bar types stored for an instrument, sorted."""
+    directory = Path(catalog_path) / "data" / _BARS
+    prefix = f"{instrument_id}-"
+    if not directory.is_dir():
+        return []
+    return sorted(
+        p.name for p in directory.iterdir() if p.name.startswith(prefix) and p.name[len(prefix) :].split("-")[0].isdigit()
+    )
+
+
+def load_instrument(catalog_path: str | os.PathLike[str], instrument_id: str) -> InstrumentSpec:
+    """Return the definition of one instrument.
+
+    Raises
+    ------
+    DataError
+        When the catalog does not define it; the message lists those it does.
+    """
+    for instrument in _open(catalog_path).instruments():
+        if instrument.id.value == instrument_id:
+            return from_nautilus_instrument(instrument)
+    raise DataError(
+        f"{catalog_path}: no instrument {instrument_id!r}; "
+        f"the catalog defines {', '.join(instrument_ids(catalog_path)) or 'none'}"
+    )
+
+
+def _open(catalog_path: str | os.PathLike[str]) -> ParquetDataCatalog:
+    if not (Path(catalog_path) / "data").is_dir():
+        raise DataError(f"{catalog_path}: not a market catalog (it has no `data` folder); import something first")
+    return ParquetDataCatalog(str(catalog_path))
+
+
+def _chunks(files: list[tuple[Path, int, int]], spec: InstrumentSpec, folder: str, rows: int) -> Iterator[np.ndarray]:
+    convert = table_to_deltas if folder == _DELTAS else table_to_trades
+    for path, _, _ in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=rows):
+                yield convert(pa.Table.from_batches([batch]), spec)
+
+
+def _merge(streams: list[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+    """Merge time-ordered chunk streams; all events of an instant leave in one chunk."""
+    held: list[np.ndarray] = [np.empty(0, dtype=EVENT) for _ in streams]
+    alive = [True] * len(streams)
+    while any(alive) or any(h.size for h in held):
+        starving = [i for i, a in enumerate(alive) if a and held[i].size == 0]
+        for i in starving:
+            held[i] = next(streams[i], held[i])
+            alive[i] = held[i].size > 0
+        if any(a and h.size == 0 for a, h in zip(alive, held, strict=True)):
+            continue
+        limits = [int(h["ts_init_ns"][-1]) for h, a in zip(held, alive, strict=True) if a]
+        if limits:
+            horizon = min(limits)
+            cuts = [int(np.searchsorted(h["ts_init_ns"], horizon, side="left")) for h in held]
+        else:
+            cuts = [h.size for h in held]
+        if not any(cuts) and limits:
+            # A chunk that is one instant long: lengthen it.
+            for i, a in enumerate(alive):
+                if a and int(held[i]["ts_init_ns"][-1]) == horizon:
+                    more = next(streams[i], None)
+                    alive[i] = more is not None
+                    if more is not None:
+                        held[i] = np.concatenate([held[i], more])
+            continue
+        ready = np.concatenate([h[:c] for h, c in zip(held, cuts, strict=True)])
+        held = [h[c:] for h, c in zip(held, cuts, strict=True)]
+        if ready.size:
+            yield ready[np.argsort(ready["ts_init_ns"], kind="stable")]
+
+
+def read_events(
+    catalog_path: str | os.PathLike[str],
+    instrument_id: str,
+    start: int | None = None,
+    end: int | None = None,
+    *,
+    chunk_rows: int = 200_000,
+) -> Iterator[np.ndarray]:
+    """Yield the market events of one instrument in time order.
+
+    Parameters
+    ----------
+    start, end : int, optional
+        Receive times in nanoseconds; start is included, end is not. A reading that starts inside the data opens with
+        a snapshot of the book as it stood then, stamped `start`.
+    chunk_rows : int
+        Rows read at a time; bounds the memory. No instant and no batch is split between two chunks.
+
+    Yields
+    ------
+    ndarray of EVENT
+
+    Raises
+    ------
+    DataError
+        When the catalog has no such instrument or no book and trades of it.
+    """
+    spec = load_instrument(catalog_path, instrument_id)
+    files = {folder: data_files(catalog_path, folder, instrument_id) for folder in (_TRADES, _DELTAS)}
+    if not any(files.values()):
+        raise DataError(f"{catalog_path}: no book or trades of {instrument_id} are stored")
+    if end is not None:
+        files = {folder: [f for f in found if f[1] < end] for folder, found in files.items()}
+    if start is not None:
+        files[_TRADES] = [f for f in files[_TRADES] if f[2] >= start]
+    yield from _between(_merge([_chunks(found, spec, folder, chunk_rows) for folder, found in files.items()]), start, end)
+
+
+def _between(chunks: Iterable[np.ndarray], start: int | None, end: int | None) -> Iterator[np.ndarray]:
+    ladder = Ladder() if start is not None else None
+    seen = (0, 0)  # event time and sequence of the last book event before `start`
+    for chunk in chunks:
+        ts = chunk["ts_init_ns"]
+        lo = 0 if ladder is None else int(np.searchsorted(ts, start, side="left"))
+        hi = chunk.size if end is None else int(np.searchsorted(ts, end, side="left"))
+        if ladder is not None:
+            before = chunk[: min(lo, hi)]
+            book = before[before["kind"] != KIND_TRADE]
+            if book.size:
+                ladder.apply(book)
+                seen = (int(book["ts_event_ns"][-1]), int(book["sequence"][-1]))
+            if lo < chunk.size:
+                if len(ladder):
+                    yield ladder.snapshot(seen[0], int(start or 0), seen[1])
+                ladder = None
+        if lo < hi:
+            yield chunk[lo:hi]
+        if hi < chunk.size:
+            return
+
+
+def write_events(
+    catalog_path: str | os.PathLike[str],
+    instrument: InstrumentSpec,
+    events: np.ndarray | Iterable[np.ndarray],
+    *,
+    replace: bool = False,
+) -> Written:
+    """Write market events (one array, or chunks of a stream) of one instrument; see `CatalogWriter` for the terms."""
+    with CatalogWriter(catalog_path, instrument, replace=replace) as writer:
+        for chunk in [events] if isinstance(events, np.ndarray) else events:
+            writer.append(chunk)
+        return writer.commit()
+
+
+def write_bars(
+    catalog_path: str | os.PathLike[str],
+    instrument: InstrumentSpec,
+    bars: np.ndarray,
+    bar_type: str,
+    *,
+    replace: bool = False,
+) -> Written:
+    """Write `BARS` of one instrument under a Nautilus bar type."""
+    with CatalogWriter(catalog_path, instrument, replace=replace) as writer:
+        writer.append_bars(bars, bar_type)
+        return writer.commit()
+
+
+def read_bars(
+    catalog_path: str | os.PathLike[str], bar_type: str, start: int | None = None, end: int | None = None
+) -> np.ndarray:
+    """Return the `BARS` of a bar type whose close lies in [start, end), times in nanoseconds.
+
+    Raises
+    ------
+    DataError
+        When none are stored; the message lists the bar types of the instrument.
+    """
+    instrument_id = bar_type.rsplit("-", 4)[0]
+    spec = load_instrument(catalog_path, instrument_id)
+    files = data_files(catalog_path, _BARS, bar_type)
+    if not files:
+        stored = ", ".join(bar_types(catalog_path, instrument_id)) or "none"
+        raise DataError(f"{catalog_path}: no bars {bar_type!r}; stored are {stored}")
+    bars = np.concatenate([np.empty(0, dtype=BARS), *(table_to_bars(pq.read_table(p), spec) for p, _, _ in files)])
+    lo = 0 if start is None else int(np.searchsorted(bars["ts_ns"], start, side="left"))
+    hi = bars.size if end is None else int(np.searchsorted(bars["ts_ns"], end, side="left"))
+    return bars[lo:hi]
+
+
+class Tape(Protocol):
+    """What the simulator hands over: `events` is an array of EVENT ordered by receive time."""
+
+    events: Any
+
+
+def to_catalog(tape: Tape, instrument: InstrumentSpec, path: str | os.PathLike[str], *, replace: bool = False) -> Written:
+    """Write a simulated market into a catalog, as if it had been recorded."""
+    return write_events(path, instrument, tape.events, replace=replace)
