@@ -1,14 +1,57 @@
-"""The base of every trading agent: one bracketed position at a time, on an account shared with others."""
+"""The base of every trading agent: one bracketed position at a time, on an account shared with others.
+
+Life of a position
+------------------
+::
+
+    IDLE --enter()--> ENTERING --entry closed, something filled--> HOLDING --leg filled--> IDLE
+                          |                                           |
+                          +-- rejected, nothing filled --> IDLE       +--close()/max hold/leg refused--> CLOSING --> IDLE
+
+Entry is a market order (immediate or cancel: what the book does not give at once is not wanted later). When it is done,
+the legs are sent for exactly what was filled: a stop-market order and a limit order at the take-profit, or, with
+``legs="emulated"``, nothing: the strategy then watches the touch itself and sends a market order at the event that
+crosses. Closing first cancels the legs *by their own ids*, waits for the venue to confirm, then sends a market order for
+what is left, again at every path event until flat.
+
+No order is reduce-only and nothing is cancelled "for the instrument": other agents hold positions and orders on the same
+account and instrument. Legs are not linked at the venue either (venues differ in what they support): when one is filled
+the other is cancelled, when one is filled in part the other is shrunk to what is left.
+
+Every fill is booked into the agent's own `AgentAccount`, which is the only place its money is counted.
+"""
 
 from __future__ import annotations
 
-from nautilus_trader.model.identifiers import InstrumentId
+import math
+from enum import Enum
+from typing import Literal, NamedTuple
+
+from nautilus_trader.model.objects import Currency
+from nautilus_trader.model.enums import LiquiditySide, OrderSide, TimeInForce
+from nautilus_trader.model.events import (
+    OrderCanceled,
+    OrderCancelRejected,
+    OrderDenied,
+    OrderExpired,
+    OrderFilled,
+    OrderModifyRejected,
+    OrderRejected,
+)
+from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId
+from nautilus_trader.model.orders import Order
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
-from apex_nautilus.risk import InstrumentSpec
+from apex_nautilus.engine.feed_hub import Feed, FeedHub, Subscribe, Subscription
+from apex_nautilus.engine.instruments import spec_of
+from apex_nautilus.engine.records import FillRecord, TradeRecord
+from apex_nautilus.risk import AgentAccount, InstrumentSpec
 
-__all__ = ["ApexStrategy", "ApexStrategyConfig"]
+__all__ = ["AGENT_TOPIC", "ApexStrategy", "ApexStrategyConfig", "Phase"]
+
+AGENT_TOPIC = "apex.agents"
+"""Message bus topic on which a starting agent announces itself (the message is the strategy)."""
 
 
 class ApexStrategyConfig(StrategyConfig, frozen=True, kw_only=True):
@@ -23,37 +66,479 @@ class ApexStrategyConfig(StrategyConfig, frozen=True, kw_only=True):
     capital : float
         The agent's own money at birth, in the instrument's quote currency.
     legs : {"native", "emulated"}
-        Whether stop and take-profit rest at the venue, or the strategy sends an order at the event that crosses them.
+        Whether stop and take-profit rest at the venue, or the strategy sends a market order at the event that crosses
+        them.
     """
 
     instrument_id: InstrumentId
     slot: str = "main"
     capital: float = 200.0
-    legs: str = "native"
+    legs: Literal["native", "emulated"] = "native"
+
+
+class Phase(Enum):
+    """Where an agent's position stands; see the module's description."""
+
+    IDLE = "idle"
+    ENTERING = "entering"
+    HOLDING = "holding"
+    CLOSING = "closing"
+
+
+class _Plan(NamedTuple):
+    """The bracket of the position at hand, as decided."""
+
+    side: int
+    take_profit: float
+    stop: float
+    max_hold_ns: int
+    p: float
+    fraction: float
+
+
+class _Tally:
+    """Sums over the fills of the position at hand."""
+
+    __slots__ = ("balance", "bought", "entry_ts_ns", "exit_ts_ns", "fees", "paid", "peak", "received", "sold")
+
+    def __init__(self, balance: float) -> None:
+        self.balance = balance
+        self.entry_ts_ns = self.exit_ts_ns = 0
+        self.bought = self.paid = self.sold = self.received = self.fees = self.peak = 0.0
+
+    def add(self, ts_ns: int, side: int, quantity: float, price: float, fee: float, position: float) -> None:
+        self.entry_ts_ns = self.entry_ts_ns or ts_ns
+        self.exit_ts_ns = ts_ns
+        self.fees += fee
+        self.peak = max(self.peak, abs(position))
+        if side > 0:
+            self.bought += quantity
+            self.paid += quantity * price
+        else:
+            self.sold += quantity
+            self.received += quantity * price
 
 
 class ApexStrategy(Strategy):
-    """Opens, guards and closes brackets by its own order ids, and keeps the agent's ledger from its own fills."""
+    """One agent: opens, guards and closes brackets by its own order ids, and keeps its own ledger.
+
+    Subclasses name what they see (`subscribe_feed`), decide in `on_feed_row` and call `enter`. They may override
+    `on_flat`, which is called whenever a position has been closed completely.
+
+    Attributes
+    ----------
+    spec : InstrumentSpec
+        The instrument; set at start.
+    account : AgentAccount
+        The agent's ledger; made at start, with the configured capital.
+    fills, trades : list
+        All `FillRecord` and `TradeRecord` so far, oldest first.
+    phase : Phase
+    refusals : int
+        Orders of this agent that were denied, rejected or could not be changed.
+    """
 
     spec: InstrumentSpec
+    account: AgentAccount
 
-    def enter(self, side: int, quantity: float, take_profit: float, stop: float, max_hold_ns: int) -> bool:
-        """Send the entry of a bracket; the legs follow its fill. Returns False unless flat, idle and not retiring."""
-        raise NotImplementedError
+    def __init__(self, config: ApexStrategyConfig) -> None:
+        super().__init__(config)
+        if not (math.isfinite(config.capital) and config.capital > 0.0):
+            raise ValueError(f"slot {config.slot}: capital must be finite and positive, got {config.capital!r}")
+        self.instrument_id = config.instrument_id
+        self.slot = config.slot
+        self.phase = Phase.IDLE
+        self.fills: list[FillRecord] = []
+        self.trades: list[TradeRecord] = []
+        self.refusals = 0
+        self.instrument = None
+        self.feed: Feed | None = None
+        self._emulated = config.legs == "emulated"
+        self._subscription: Subscription | None = None
+        self._quote: Currency | None = None
+        self._orders: dict[ClientOrderId, tuple[Order, str]] = {}  # own orders until they are closed, with their role
+        self._entry: Order | None = None
+        self._stop: Order | None = None
+        self._profit: Order | None = None
+        self._exit: Order | None = None
+        self._plan: _Plan | None = None
+        self._tally: _Tally | None = None
+        self._deadline_ns = 0
+        self._closing_for = ""
+        self._retiring = ""
+        self._started = False
+
+    # -- start and stop ------------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Look the instrument up and open the ledger; a subclass calls this first, then subscribes to its feed."""
+        instrument = self.cache.instrument(self.instrument_id)
+        if instrument is None:
+            raise RuntimeError(f"slot {self.slot}: instrument {self.instrument_id} is not in the cache; check the catalog")
+        self.instrument = instrument
+        self.spec = spec_of(instrument)
+        self._quote = instrument.quote_currency
+        self.account = AgentAccount(self.config.capital, size_precision=self.spec.size_precision)
+        self._started = True
+        self.msgbus.publish(topic=AGENT_TOPIC, msg=self)
+
+    def on_stop(self) -> None:
+        """Leave the feed. Orders and position stay as they are: resting legs guard a position across a restart."""
+        if self._subscription is not None:
+            self.msgbus.send(endpoint=FeedHub.leave_endpoint_of(self.instrument_id), msg=self._subscription)
+            self._subscription = None
+
+    def subscribe_feed(self, clock: str, conflate_ms: int, features: tuple[str, ...]) -> Subscription:
+        """Ask the hub of the instrument for rows of `features` on `clock`.
+
+        Raises
+        ------
+        RuntimeError
+            When no hub serves the instrument.
+        """
+        answer: list[Subscription] = []
+        request = Subscribe(agent=self, clock=clock, conflate_ms=conflate_ms, features=features, answer=answer)
+        self.msgbus.send(endpoint=FeedHub.endpoint_of(self.instrument_id), msg=request)
+        if not answer:
+            raise RuntimeError(
+                f"slot {self.slot}: no running FeedHub for {self.instrument_id}; add one to the node's actors"
+            )
+        self._subscription = answer[0]
+        self.feed = self._subscription.feed
+        return self._subscription
+
+    # -- what a subclass and the arena call -----------------------------------------------------------------
+
+    def enter(
+        self,
+        side: int,
+        quantity: float,
+        take_profit: float,
+        stop: float,
+        max_hold_ns: int,
+        *,
+        p: float = math.nan,
+        fraction: float = math.nan,
+    ) -> bool:
+        """Send the entry of a bracket; the legs follow when it is filled.
+
+        Parameters
+        ----------
+        side : int
+            +1 buy, -1 sell.
+        quantity : float
+            Base units, a whole number of lots.
+        take_profit, stop : float
+            Bracket prices, on the tick grid.
+        max_hold_ns : int
+            The position is closed at the first path event that is this much later than the entry.
+        p, fraction : float
+            Of the decision; kept in the trade's record.
+
+        Returns
+        -------
+        bool
+            False, and nothing is sent, unless the agent is idle and not retiring.
+        """
+        if self.phase is not Phase.IDLE or self._retiring:
+            return False
+        self.phase = Phase.ENTERING
+        self._plan = _Plan(side, take_profit, stop, max_hold_ns, p, fraction)
+        self._tally = _Tally(self.account.balance)
+        self._entry = self._market_order(side, quantity)
+        self._send(self._entry, "entry")
+        return True
 
     def close(self, reason: str) -> None:
-        """Cancel own legs and close the position at market; idempotent."""
-        raise NotImplementedError
+        """Cancel own legs and close the position at market; does nothing when idle or already closing.
+
+        While the entry is still on its way the position is closed as soon as it is known.
+        """
+        if self.phase in (Phase.IDLE, Phase.CLOSING):
+            return
+        self._closing_for = reason
+        if self.phase is Phase.ENTERING:
+            return
+        self._begin_closing()
 
     def retire(self, reason: str) -> None:
-        """Take no more entries and close; `is_flat` tells when it is done."""
-        raise NotImplementedError
+        """Take no more entries and close what is open; `is_flat` tells when it is done."""
+        self._retiring = reason
+        self.close(reason)
 
     @property
     def is_retiring(self) -> bool:
-        raise NotImplementedError
+        """Whether `retire` was called."""
+        return bool(self._retiring)
 
     @property
     def is_flat(self) -> bool:
-        """No position and no working order."""
-        raise NotImplementedError
+        """No position and no working order of this agent."""
+        return self.phase is Phase.IDLE and not self._orders and (not self._started or self.account.is_flat)
+
+    @property
+    def equity(self) -> float:
+        """Balance plus unrealised profit at the touch the position would close on; the balance before the first book."""
+        if self.account.is_flat or self.feed is None:
+            return self.account.balance
+        equity = self.account.equity(self.feed.bid, self.feed.ask)
+        return self.account.balance if math.isnan(equity) else equity
+
+    def on_flat(self, trade: TradeRecord) -> None:
+        """A position was closed completely; for subclasses."""
+
+    # -- the feed --------------------------------------------------------------------------------------------
+
+    def on_feed_row(self, feed: Feed) -> None:
+        """A row was closed; for subclasses."""
+
+    def on_feed_path(self, feed: Feed) -> None:
+        """Guard the position at a whole book: emulated legs first, then holding time, then an unfinished close."""
+        if self.phase is Phase.HOLDING:
+            if self._emulated:
+                plan = self._plan
+                stop_hit = feed.bid <= plan.stop if plan.side > 0 else feed.ask >= plan.stop
+                if stop_hit:
+                    self.close("stop")
+                    return
+                if feed.bid >= plan.take_profit if plan.side > 0 else feed.ask <= plan.take_profit:
+                    self.close("take_profit")
+                    return
+            if feed.ts_ns >= self._deadline_ns:
+                self.close("max_hold")
+        elif self.phase is Phase.CLOSING:
+            self._continue_closing()
+
+    # -- order events ----------------------------------------------------------------------------------------
+
+    def on_order_filled(self, event: OrderFilled) -> None:
+        order, role = self._orders.get(event.client_order_id, (None, ""))
+        if order is None:
+            return
+        orphan = self.phase is Phase.IDLE
+        if orphan:  # a leg that was filled while its cancellation was under way
+            self._plan = _Plan(1 if event.order_side == OrderSide.BUY else -1, math.nan, math.nan, 0, math.nan, math.nan)
+            self._tally = _Tally(self.account.balance)
+        self._book(event, role)
+        if order.is_closed:
+            del self._orders[event.client_order_id]
+        if orphan:
+            self._closing_for = "overfilled"
+            self._begin_closing()
+        elif order is self._entry:
+            if order.is_closed:
+                self._entry_done()
+        elif self.phase is Phase.ENTERING:
+            pass  # a late leg of the position before: the entry will be closed by what it really brought
+        elif self.account.is_flat:
+            self._finish(order)
+        elif self.phase is Phase.HOLDING:
+            self._leg_filled(order)
+        else:
+            self._continue_closing()
+
+    def on_order_canceled(self, event: OrderCanceled) -> None:
+        self._order_ended(event.client_order_id)
+
+    def on_order_expired(self, event: OrderExpired) -> None:
+        self._order_ended(event.client_order_id)
+
+    def on_order_denied(self, event: OrderDenied) -> None:
+        self._order_refused(event.client_order_id, event.reason)
+
+    def on_order_rejected(self, event: OrderRejected) -> None:
+        self._order_refused(event.client_order_id, event.reason)
+
+    def on_order_modify_rejected(self, event: OrderModifyRejected) -> None:
+        if event.client_order_id not in self._orders:
+            return
+        self.refusals += 1
+        if self.phase is Phase.HOLDING:
+            self.close("leg_refused")  # a leg of the wrong size would open a new position
+
+    def on_order_cancel_rejected(self, event: OrderCancelRejected) -> None:
+        if event.client_order_id in self._orders:
+            self.refusals += 1  # still working: the next path event tries again
+
+    def _order_ended(self, client_order_id: ClientOrderId) -> None:
+        order, _ = self._orders.pop(client_order_id, (None, ""))
+        if order is None:
+            return
+        if order is self._entry and self.phase is Phase.ENTERING:
+            self._entry_done()
+        elif self.phase is Phase.CLOSING and order is not self._exit:
+            self._continue_closing()
+        elif self.phase is Phase.HOLDING and order in (self._stop, self._profit):
+            self.close("leg_lost")  # cancelled by the venue or by hand: the position must not stay unguarded
+
+    def _order_refused(self, client_order_id: ClientOrderId, reason: str) -> None:
+        order, role = self._orders.pop(client_order_id, (None, ""))
+        if order is None:
+            return
+        self.refusals += 1
+        self.log.warning(f"slot {self.slot}: {role} {client_order_id} refused: {reason}")
+        if order is self._entry and self.phase is Phase.ENTERING:
+            self._entry_done()
+        elif order in (self._stop, self._profit) and self.phase is Phase.HOLDING:
+            self.close("leg_refused")
+
+    # -- the steps -------------------------------------------------------------------------------------------
+
+    def _entry_done(self) -> None:
+        """The entry order is closed: place the legs for what it brought, or be idle again."""
+        if self.account.is_flat:
+            self._reset()
+            return
+        self.phase = Phase.HOLDING
+        self._deadline_ns = self._tally.entry_ts_ns + self._plan.max_hold_ns
+        self._watch(True)
+        if self._closing_for or self._retiring:
+            self._closing_for = self._closing_for or self._retiring
+            self._begin_closing()
+        elif not self._emulated:
+            self._place_legs()
+
+    def _place_legs(self) -> None:
+        plan, quantity = self._plan, self.instrument.make_qty(abs(self.account.position))
+        side = OrderSide.SELL if plan.side > 0 else OrderSide.BUY
+        self._stop = self.order_factory.stop_market(
+            self.instrument_id, side, quantity, self.instrument.make_price(plan.stop), reduce_only=False
+        )
+        self._profit = self.order_factory.limit(
+            self.instrument_id, side, quantity, self.instrument.make_price(plan.take_profit), reduce_only=False
+        )
+        self._send(self._stop, "stop")
+        if self.phase is Phase.HOLDING:  # else the stop was refused at once and the position is being closed
+            self._send(self._profit, "take_profit")
+
+    def _leg_filled(self, order: Order) -> None:
+        """A leg was filled in part: shrink the other to what is left."""
+        known = order is self._stop or order is self._profit
+        if not known or (self.account.position > 0.0) != (self._plan.side > 0):
+            self.close("overfilled")
+            return
+        other = self._profit if order is self._stop else self._stop
+        if other is None or other.client_order_id not in self._orders:
+            return
+        total = self.instrument.make_qty(other.filled_qty.as_double() + abs(self.account.position))
+        self.modify_order(other, quantity=total)
+
+    def _begin_closing(self) -> None:
+        self.phase = Phase.CLOSING
+        self._watch(True)
+        self._continue_closing()
+
+    def _continue_closing(self) -> None:
+        """One step towards flat: cancel legs that still work; when none does, send or repeat the market order."""
+        waiting = False
+        for leg in (self._stop, self._profit):
+            if self._works(leg):
+                waiting = True
+                if leg.is_open and not leg.is_pending_cancel:
+                    self.cancel_order(leg)
+        if waiting or self._works(self._exit) or self.phase is not Phase.CLOSING:
+            return
+        position = self.account.position
+        if position == 0.0:
+            self._finish(self._exit)
+            return
+        self._exit = self._market_order(-1 if position > 0.0 else 1, abs(position))
+        self._send(self._exit, "exit")
+
+    def _finish(self, order: Order | None) -> None:
+        """The position is closed: cancel what still works, write the trade, be idle."""
+        if order is not None and order is self._stop:
+            kind = "stop"
+        elif order is not None and order is self._profit:
+            kind = "take_profit"
+        else:
+            kind = self._closing_for
+        for leg in (self._stop, self._profit):
+            if leg is not order and self._works(leg) and leg.is_open and not leg.is_pending_cancel:
+                self.cancel_order(leg)
+        trade = self._trade_record(kind)
+        self.trades.append(trade)
+        self._reset()
+        self.msgbus.publish(topic=f"apex.trades.{self.id}", msg=trade)
+        self.on_flat(trade)
+
+    def _trade_record(self, kind: str) -> TradeRecord:
+        plan, tally = self._plan, self._tally
+        bought = tally.paid / tally.bought if tally.bought > 0.0 else math.nan
+        sold = tally.received / tally.sold if tally.sold > 0.0 else math.nan
+        return TradeRecord(
+            number=len(self.trades) + 1,
+            side=plan.side,
+            quantity=tally.peak,
+            entry_ts_ns=tally.entry_ts_ns,
+            exit_ts_ns=tally.exit_ts_ns,
+            entry_price=bought if plan.side > 0 else sold,
+            exit_price=sold if plan.side > 0 else bought,
+            take_profit=plan.take_profit,
+            stop=plan.stop,
+            exit_kind=kind,
+            fees=tally.fees,
+            pnl=self.account.balance - tally.balance,
+            equity=self.account.balance,
+            p=plan.p,
+            fraction=plan.fraction,
+        )
+
+    def _reset(self) -> None:
+        """Be idle. Legs that were told to cancel stay known until the venue confirms, so `is_flat` waits for them."""
+        self.phase = Phase.IDLE
+        self._entry = self._exit = None
+        self._plan = self._tally = None
+        self._closing_for = ""
+        self._watch(False)
+
+    # -- small things ----------------------------------------------------------------------------------------
+
+    def _market_order(self, side: int, quantity: float) -> Order:
+        return self.order_factory.market(
+            self.instrument_id,
+            OrderSide.BUY if side > 0 else OrderSide.SELL,
+            self.instrument.make_qty(quantity),
+            time_in_force=TimeInForce.IOC,
+            reduce_only=False,
+        )
+
+    def _watch(self, on: bool) -> None:
+        if self._subscription is not None:
+            self._subscription.watching = on
+
+    def _send(self, order: Order, role: str) -> None:
+        self._orders[order.client_order_id] = (order, role)
+        self.submit_order(order)
+
+    def _works(self, order: Order | None) -> bool:
+        """Whether the order is on its way to the venue or rests there."""
+        return order is not None and order.client_order_id in self._orders
+
+    def _book(self, event: OrderFilled, role: str) -> None:
+        if event.commission.currency != self._quote:
+            raise RuntimeError(
+                f"slot {self.slot}: commission in {event.commission.currency}, the ledger counts {self._quote}; "
+                "choose a venue account that charges fees in the quote currency"
+            )
+        side = 1 if event.order_side == OrderSide.BUY else -1
+        quantity, price = event.last_qty.as_double(), event.last_px.as_double()
+        fee = event.commission.as_double()
+        self.account.fill(side, quantity, price, fee)
+        position = self.account.position
+        if self._tally is not None:
+            self._tally.add(event.ts_event, side, quantity, price, fee, position)
+        fill = FillRecord(
+            ts_ns=event.ts_event,
+            order_id=event.client_order_id.value,
+            role=role,
+            side=side,
+            quantity=quantity,
+            price=price,
+            fee=fee,
+            maker=event.liquidity_side == LiquiditySide.MAKER,
+            position=position,
+            balance=self.account.balance,
+        )
+        self.fills.append(fill)
+        self.msgbus.publish(topic=f"apex.fills.{self.id}", msg=fill)

@@ -28,7 +28,15 @@ from nautilus_trader.model.enums import AggressorSide, BookAction, OrderSide, Re
 from nautilus_trader.model.identifiers import InstrumentId, TradeId
 from nautilus_trader.model.objects import FIXED_PRECISION, Price, Quantity
 
-from apex_nautilus.features.events import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE
+from apex_nautilus.features import (
+    EVENT,
+    FLAG_LAST,
+    KIND_CLEAR,
+    KIND_LEVEL,
+    KIND_TRADE,
+    apply_event,
+    apply_events,
+)
 
 __all__ = ["DIRECT", "EventDecoder"]
 
@@ -119,42 +127,77 @@ def _units(address, raw_words, shift, inverse):
 
 
 @njit(cache=True)
+def _n_deltas(address, plan):
+    """Return (number of deltas, address of the first) of the `OrderBookDeltas` object at `address`."""
+    rust = np.int64(_word(address + plan[_BOX]))
+    n = np.int64(min(_word(rust + plan[_VEC_LEN]), _word(rust + plan[_VEC_CAP])))
+    return n, np.int64(_word(rust + plan[_VEC_PTR]))
+
+
+@njit(cache=True)
+def _read_delta(record, plan):
+    """Return (ts_event, ts_init, price, size, sequence, kind, side, flags) of the delta at `record`, as of `EVENT`."""
+    action = _half_word(record + plan[_ACTION])
+    book_side = _half_word(record + plan[_SIDE])
+    side = 1 if book_side == _BUY else (-1 if book_side == _SELL else 0)
+    flags = FLAG_LAST if _byte(record + plan[_FLAGS]) & _F_LAST else 0
+    kind, price, size = KIND_CLEAR, np.int64(0), np.int64(0)
+    if action != _CLEAR:
+        kind = KIND_LEVEL
+        words = plan[_RAW_WORDS]
+        price = _units(record + plan[_PRICE], words, plan[_PRICE_SHIFT], np.uint64(plan[_PRICE_INVERSE]))
+        if action != _DELETE:
+            size = _units(record + plan[_SIZE], words, plan[_SIZE_SHIFT], np.uint64(plan[_SIZE_INVERSE]))
+    return (
+        np.int64(_word(record + plan[_TS_EVENT])),
+        np.int64(_word(record + plan[_TS_INIT])),
+        price,
+        size,
+        np.int64(_word(record + plan[_SEQUENCE])),
+        kind,
+        side,
+        flags,
+    )
+
+
+@njit(cache=True)
 def _read_deltas(address, plan, out):
     """Decode the `OrderBookDeltas` object at `address` into `out`; return the number of deltas it holds.
 
     `plan` is a `Layout` followed by shift and inverse of price and size. Nothing is written when `out` is too short: the
     caller grows it and asks again.
     """
-    rust = np.int64(_word(address + plan[_BOX]))
-    n = np.int64(min(_word(rust + plan[_VEC_LEN]), _word(rust + plan[_VEC_CAP])))
+    n, record = _n_deltas(address, plan)
     if n > out.shape[0]:
         return n
-    words = plan[_RAW_WORDS]
-    price_shift, price_inverse = plan[_PRICE_SHIFT], np.uint64(plan[_PRICE_INVERSE])
-    size_shift, size_inverse = plan[_SIZE_SHIFT], np.uint64(plan[_SIZE_INVERSE])
-    record = np.int64(_word(rust + plan[_VEC_PTR]))
     for i in range(n):
-        action = _half_word(record + plan[_ACTION])
-        side = _half_word(record + plan[_SIDE])
         event = out[i]
-        event.ts_event_ns = np.int64(_word(record + plan[_TS_EVENT]))
-        event.ts_init_ns = np.int64(_word(record + plan[_TS_INIT]))
-        event.sequence = np.int64(_word(record + plan[_SEQUENCE]))
-        event.side = np.int8(1) if side == _BUY else (np.int8(-1) if side == _SELL else np.int8(0))
-        event.flags = np.uint8(FLAG_LAST) if _byte(record + plan[_FLAGS]) & _F_LAST else np.uint8(0)
-        if action == _CLEAR:
-            event.kind = np.uint8(KIND_CLEAR)
-            event.price = 0
-            event.size = 0
-        else:
-            event.kind = np.uint8(KIND_LEVEL)
-            event.price = _units(record + plan[_PRICE], words, price_shift, price_inverse)
-            if action == _DELETE:
-                event.size = 0
-            else:
-                event.size = _units(record + plan[_SIZE], words, size_shift, size_inverse)
+        ts_event, ts_init, price, size, sequence, kind, side, flags = _read_delta(record, plan)
+        event.ts_event_ns = ts_event
+        event.ts_init_ns = ts_init
+        event.price = price
+        event.size = size
+        event.sequence = sequence
+        event.kind = np.uint8(kind)
+        event.side = np.int8(side)
+        event.flags = np.uint8(flags)
         record += plan[_STRIDE]
     return n
+
+
+@njit(cache=True)
+def _feed_deltas(address, plan, memory):
+    """Apply the `OrderBookDeltas` object at `address` to a feature machine; return the status of its last event.
+
+    The events never exist as an array: each delta goes from Nautilus's memory into the ladder.
+    """
+    n, record = _n_deltas(address, plan)
+    status = 0
+    for _ in range(n):
+        _, ts_init, price, size, _, kind, side, flags = _read_delta(record, plan)
+        status = apply_event(memory, ts_init, price, size, kind, side, flags)
+        record += plan[_STRIDE]
+    return status
 
 
 @njit(cache=True)
@@ -378,3 +421,14 @@ class EventDecoder:
             _read_trade_slowly(tick, self._price_precision, self._size_precision, self._trade)
         return self._trade
 
+    def feed_deltas(self, deltas: OrderBookDeltas, memory: np.ndarray) -> int:
+        """Apply a batch to the feature machine of `memory` (`BookFeatures.memory`).
+
+        Returns
+        -------
+        int
+            `STATUS_PATH` | `STATUS_ROW` bits of its last event.
+        """
+        if self._direct:
+            return _feed_deltas(id(deltas), self._plan, memory)
+        return apply_events(memory, self.deltas(deltas))

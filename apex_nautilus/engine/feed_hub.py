@@ -17,6 +17,7 @@ node and never to another one in the same process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,10 +27,22 @@ from nautilus_trader.common.actor import Actor
 from nautilus_trader.common.config import ActorConfig
 from nautilus_trader.model.data import OrderBookDeltas, TradeTick
 from nautilus_trader.model.enums import BookType
-from nautilus_trader.model.identifiers import ComponentId, InstrumentId
+from nautilus_trader.model.identifiers import InstrumentId
 
 from apex_nautilus.engine.decode import EventDecoder
-from apex_nautilus.features import FLAG_LAST, BookFeatures
+from apex_nautilus.features import (
+    KIND_LEVEL,
+    STATUS_PATH,
+    STATUS_ROW,
+    BookFeatures,
+    apply_events,
+    make_events,
+    scale,
+    top_levels,
+)
+from apex_nautilus.features.events import SIDE_ASK, SIDE_BID
+from apex_nautilus.features.kernel import ASK_COUNT, BID_COUNT, NOW_NS
+from apex_nautilus.risk.bracket import MidWindow
 
 __all__ = ["Feed", "FeedAgent", "FeedHub", "FeedHubConfig", "Subscribe", "Subscription"]
 
@@ -100,84 +113,105 @@ class Feed:
     ----------
     clock, conflate_ms : str, int
         When rows are closed.
-    names : tuple of str
-        The features of `row`, in order.
-    row : (F,) float64
-        Features of the latest row. A view of the extractor's memory: copy what must outlive the callback.
-    row_ts_ns : int
-        `ts_init` of the event that closed the latest row.
-    bid, ask : float
-        Touch after the latest whole book.
-    top : (4, DEPTH) float64
-        Bid prices, bid sizes, ask prices, ask sizes; NaN and 0 where empty.
-    mids : (n,) float64
-        Mids of the latest clock rows, oldest first, the current row's last.
+    features : BookFeatures
+        Runs the features: `names`, `row`, `row_ts_ns`, `bid`, `ask`, `top`, `is_warm`.
     ts_ns : int
-        `ts_init` of the latest event.
-    event_number, row_number : int
-        Path events (whole, two-sided, uncrossed books) and rows seen by this feed.
-    is_warm : bool
-        Whether every feature has the history its definition asks for.
+        `ts_init` of the latest whole book.
+    bid, ask : float
+        Its touch; NaN before the first.
+    mids : MidWindow
+        Mids of the clock rows, the current row's last.
+    row_closed : bool
+        Whether the latest event closed a row.
     """
 
-    __slots__ = (
-        "_extractor",
-        "_mids",
-        "ask",
-        "bid",
-        "clock",
-        "conflate_ms",
-        "event_number",
-        "names",
-        "row",
-        "row_number",
-        "row_ts_ns",
-        "subscriptions",
-        "top",
-        "ts_ns",
-    )
+    __slots__ = ("_arguments", "_mid_count", "ask", "bid", "clock", "conflate_ms", "features", "mids", "row_closed", "ts_ns")
 
     def __init__(
         self, names: Sequence[str], *, price_precision: int, size_precision: int, clock: str, conflate_ms: int, mids: int
     ) -> None:
         self.clock = clock
         self.conflate_ms = conflate_ms
-        self.names = tuple(names)
-        self._extractor = BookFeatures(
-            list(names), price_precision=price_precision, size_precision=size_precision, clock=clock, conflate_ms=conflate_ms
-        )
-        self._mids = MidWindow(mids)
-        self.row = self._extractor.row
-        self.top = self._extractor.top
-        self.row_ts_ns = 0
-        self.bid = self.ask = float("nan")
         self.ts_ns = 0
-        self.event_number = 0
-        self.row_number = 0
-        self.subscriptions: list[Subscription] = []
+        self.bid = self.ask = math.nan
+        self.row_closed = False
+        self._arguments = {"price_precision": price_precision, "size_precision": size_precision}
+        self._mid_count = mids
+        self._build(names)
+
+    def _build(self, names: Sequence[str]) -> None:
+        self.features = BookFeatures(names, clock=self.clock, conflate_ms=self.conflate_ms, **self._arguments)
+        self.mids = MidWindow(self._mid_count)
 
     @property
-    def mids(self) -> np.ndarray:
-        return self._mids.values
+    def has_begun(self) -> bool:
+        """Whether an event has come."""
+        return self.ts_ns > 0
 
-    @property
-    def is_warm(self) -> bool:
-        return self._extractor.is_warm
+    def grow(self, names: Sequence[str]) -> None:
+        """Compute `names` too; possible only before the first event. Columns known so far keep their place.
 
-    def apply(self, events: np.ndarray) -> tuple[bool, bool]:
-        """Feed events of one batch; return (a path event happened, a row was closed), by the last event."""
-        extractor = self._extractor
-        closed = extractor.apply(events)
-        last = events[-1]
-        self.ts_ns = int(last["ts_init_ns"])
-        self.bid, self.ask = extractor.bid, extractor.ask
-        is_path = bool(last["flags"] & FLAG_LAST) and self.bid < self.ask
-        self.event_number += is_path
-        if closed:
-            self.row_ts_ns = extractor.row_ts_ns
-            self.row_number += 1
-            self._mids.push(0.5 * (self.bid + self.ask))
-        return is_path, closed
+        Raises
+        ------
+        RuntimeError
+            When events have come: the state of the features would be lost.
+        """
+        if self.has_begun:
+            raise RuntimeError("a feed cannot grow once it has begun; open another one")
+        known = self.features.names
+        self._build([*known, *(n for n in dict.fromkeys(names) if n not in known)])
+
+    def covers(self, names: Sequence[str]) -> bool:
+        """Whether every feature of `names` is computed."""
+        return set(names) <= set(self.features.names)
+
+    def columns_of(self, names: Sequence[str]) -> np.ndarray:
+        """Where `names` stand in the row, (len(names),) int64."""
+        place = {name: i for i, name in enumerate(self.features.names)}
+        return np.array([place[name] for name in names], dtype=np.int64)
+
+    def take_deltas(self, decoder: EventDecoder, deltas: OrderBookDeltas) -> bool:
+        """Apply a batch; return whether it left a whole, two-sided, uncrossed book."""
+        return self._note(decoder.feed_deltas(deltas, self.features.memory))
+
+    def take_events(self, events: np.ndarray) -> bool:
+        """Apply events of one batch, or a trade; return whether they left a whole, two-sided, uncrossed book."""
+        return self._note(apply_events(self.features.memory, events))
+
+    def _note(self, status: int) -> bool:
+        self.row_closed = status >= STATUS_ROW
+        if not status & STATUS_PATH:
+            return False
+        features = self.features
+        self.bid, self.ask, self.ts_ns = features.bid, features.ask, int(features.memory[NOW_NS])
+        if self.row_closed:
+            self.mids.push(0.5 * (self.bid + self.ask))
+        return True
+
+    def seed_from(self, other: Feed) -> None:
+        """Take over the book of a feed that has begun, as one snapshot at its time; features start from it."""
+        memory = other.features.memory
+        depth = max(int(memory[BID_COUNT]), int(memory[ASK_COUNT]), 1)
+        top = np.empty((4, depth))
+        top_levels(memory, top)
+        price_scale, size_scale = (scale(p) for p in self._arguments.values())
+        sides = []
+        for side, row in ((SIDE_BID, 0), (SIDE_ASK, 2)):
+            held = np.isfinite(top[row])
+            sides.append(
+                make_events(
+                    ts_event_ns=other.ts_ns,
+                    ts_init_ns=other.ts_ns,
+                    price=np.rint(top[row][held] * price_scale).astype(np.int64),
+                    size=np.rint(top[row + 1][held] * size_scale).astype(np.int64),
+                    kind=KIND_LEVEL,
+                    side=side,
+                )
+            )
+        events = np.concatenate(sides)
+        if len(events):
+            self.take_events(events)  # no FLAG_LAST: a snapshot of what was known closes no row of its own
+            self.ts_ns, self.bid, self.ask = other.ts_ns, other.bid, other.ask
 
 
 class FeedHub(Actor):
@@ -186,10 +220,124 @@ class FeedHub(Actor):
     def __init__(self, config: FeedHubConfig) -> None:
         super().__init__(config)
         self.instrument_id = config.instrument_id
-        self._feeds: dict[tuple[str, int], Feed] = {}
+        self._feeds: list[Feed] = []
         self._subscriptions: list[Subscription] = []
+        self._decoder: EventDecoder | None = None
+        self._precisions = (0, 0)
 
     @staticmethod
     def endpoint_of(instrument_id: InstrumentId) -> str:
         """The message bus endpoint at which the hub of an instrument takes `Subscribe` messages."""
-        return f"FeedHub.{instrument_id}"
+        return f"FeedHub.subscribe.{instrument_id}"
+
+    @staticmethod
+    def leave_endpoint_of(instrument_id: InstrumentId) -> str:
+        """The endpoint that takes a `Subscription` to end."""
+        return f"FeedHub.leave.{instrument_id}"
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """What is computed, in order of birth."""
+        return tuple(self._feeds)
+
+    def on_start(self) -> None:
+        """Find the instrument, begin the preloaded features, open the endpoints, subscribe to the market."""
+        instrument = self.cache.instrument(self.instrument_id)
+        if instrument is None:
+            raise RuntimeError(f"feed hub: instrument {self.instrument_id} is not in the cache; check the catalog")
+        self._precisions = (instrument.price_precision, instrument.size_precision)
+        self._decoder = EventDecoder(*self._precisions)
+        for clock, names in self.config.preload.items():
+            self._feed_for(*parse_clock(clock), tuple(names))
+        self.msgbus.register(endpoint=self.endpoint_of(self.instrument_id), handler=self._on_subscribe)
+        self.msgbus.register(endpoint=self.leave_endpoint_of(self.instrument_id), handler=self.leave)
+        # Unmanaged: the features keep their own ladder, so the data engine need not keep a second book.
+        self.subscribe_order_book_deltas(self.instrument_id, book_type=BookType.L2_MBP, managed=False)
+        self.subscribe_trade_ticks(self.instrument_id)
+
+    def on_stop(self) -> None:
+        """Close the endpoints."""
+        self.msgbus.deregister(endpoint=self.endpoint_of(self.instrument_id), handler=self._on_subscribe)
+        self.msgbus.deregister(endpoint=self.leave_endpoint_of(self.instrument_id), handler=self.leave)
+
+    def _on_subscribe(self, request: Subscribe) -> None:
+        request.answer.append(self.join(request.agent, request.clock, request.conflate_ms, request.features))
+
+    def join(self, agent: FeedAgent, clock: str, conflate_ms: int, features: Sequence[str]) -> Subscription:
+        """Serve `agent` from the next event on; agents are called in the order in which they joined.
+
+        An agent that joins in mid-run shares a running feed that computes all its features. When none does, a feed of
+        its own begins with the book as it stands; features with a memory then warm up from there.
+
+        Raises
+        ------
+        FeatureError
+            When a feature or the clock is unknown.
+        """
+        feed = self._feed_for(clock, conflate_ms, tuple(features))
+        subscription = Subscription(agent=agent, feed=feed, columns=feed.columns_of(features))
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """Serve the agent of `subscription` no more; an unknown subscription is ignored."""
+        self._subscriptions = [s for s in self._subscriptions if s is not subscription]
+
+    def _feed_for(self, clock: str, conflate_ms: int, features: tuple[str, ...]) -> Feed:
+        known = [feed for feed in self._feeds if (feed.clock, feed.conflate_ms) == (clock, conflate_ms)]
+        for feed in known:
+            if feed.covers(features):
+                return feed
+        for feed in known:
+            if not feed.has_begun:
+                feed.grow(features)
+                return feed
+        price_precision, size_precision = self._precisions
+        feed = Feed(
+            features,
+            price_precision=price_precision,
+            size_precision=size_precision,
+            clock=clock,
+            conflate_ms=conflate_ms,
+            mids=self.config.mids,
+        )
+        begun = next((other for other in self._feeds if other.has_begun), None)
+        if begun is not None:
+            feed.seed_from(begun)
+        self._feeds.append(feed)
+        return feed
+
+    def on_order_book_deltas(self, deltas: OrderBookDeltas) -> None:
+        """Apply a batch to every feed; when the book is whole again, call the agents."""
+        decoder, whole = self._decoder, False
+        for feed in self._feeds:
+            whole |= feed.take_deltas(decoder, deltas)
+        if not whole:
+            return
+        # A copy: while it is called an agent may leave, or bring a successor that joins.
+        for subscription in tuple(self._subscriptions):
+            feed = subscription.feed
+            if subscription.watching:
+                subscription.agent.on_feed_path(feed)
+            if feed.row_closed:
+                subscription.agent.on_feed_row(feed)
+
+    def on_trade_tick(self, tick: TradeTick) -> None:
+        """Apply a trade to every feed."""
+        events = self._decoder.trade(tick)
+        for feed in self._feeds:
+            feed.take_events(events)
+
+
+def parse_clock(text: str) -> tuple[str, int]:
+    """Return (clock, conflate_ms) of ``book``, ``book@100`` or ``1s``.
+
+    Raises
+    ------
+    ValueError
+        When the part after ``@`` is not a whole number of milliseconds.
+    """
+    clock, at, milliseconds = text.partition("@")
+    if at and not milliseconds.isdigit():
+        raise ValueError(f"clock {text!r}: expected whole milliseconds after '@', as in book@100")
+    return clock, int(milliseconds or 0)

@@ -1,0 +1,88 @@
+"""What an agent has done, as plain records: fills and closed trades."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["FillRecord", "TradeRecord"]
+
+
+class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One fill of one of the agent's orders.
+
+    Attributes
+    ----------
+    ts_ns : int
+        Engine time, nanoseconds since the epoch.
+    order_id : str
+        Client order id.
+    role : {"entry", "stop", "take_profit", "exit"}
+    side : int
+        +1 bought, -1 sold.
+    quantity, price : float
+        Base units and price.
+    fee : float
+        Commission, quote units; negative for a rebate.
+    maker : bool
+    position : float
+        Signed position after the fill, base units.
+    balance : float
+        The agent's balance after the fill (no unrealised profit), quote units.
+    """
+
+    ts_ns: int
+    order_id: str
+    role: str
+    side: int
+    quantity: float
+    price: float
+    fee: float
+    maker: bool
+    position: float
+    balance: float
+
+
+class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One closed position: from flat to flat.
+
+    Attributes
+    ----------
+    number : int
+        1 for the agent's first trade.
+    side : int
+        +1 long, -1 short.
+    quantity : float
+        Largest position held, base units.
+    entry_ts_ns, exit_ts_ns : int
+        Engine time of the first and of the last fill.
+    entry_price, exit_price : float
+        Volume-weighted means of the fills.
+    take_profit, stop : float
+        The bracket, as decided.
+    exit_kind : str
+        ``take_profit``, ``stop``, ``max_hold``, or the reason given to `close` or `retire`.
+    fees : float
+        Commissions of all fills, quote units.
+    pnl : float
+        Profit net of fees, quote units.
+    equity : float
+        The agent's equity after the trade, quote units.
+    p, fraction : float
+        Probability and stake of the decision; NaN where the entry was not decided by them.
+    """
+
+    number: int
+    side: int
+    quantity: float
+    entry_ts_ns: int
+    exit_ts_ns: int
+    entry_price: float
+    exit_price: float
+    take_profit: float
+    stop: float
+    exit_kind: str
+    fees: float
+    pnl: float
+    equity: float
+    p: float
+    fraction: float
