@@ -91,7 +91,7 @@ def test_instruments_with_a_slash_have_a_folder_of_their_own(layout):
 
 def test_a_slot_belongs_to_one_instrument(layout):
     install(layout, "btc-1", genome(A))
-    with pytest.raises(StoreError, match="trades BTCUSDT-LINEAR.BYBIT"):
+    with pytest.raises(StoreError, match="trades BTCUSDT-LINEAR"):
         install(layout, "btc-1", genome(B, instrument_id="ETHUSDT-LINEAR.BYBIT"))
 
 
