@@ -11,6 +11,8 @@ is one new module under `features/book/` or `features/bars/`.
 
 from __future__ import annotations
 
+from apex_nautilus.features.bar_features import BarFeatures, BarRows, batch_bars
+from apex_nautilus.features.bar_kernels import BAR_OK, apply_bar
 from apex_nautilus.features.book_features import BookFeatures, BookRows, batch_book
 from apex_nautilus.features.book_kernels import (
     STATUS_PATH,
@@ -35,6 +37,7 @@ from apex_nautilus.features.ladder import Ladder
 from apex_nautilus.features.registry import FeatureError, FeatureSpec, get, names
 
 __all__ = [
+    "BAR_OK",
     "DEPTH",
     "EVENT",
     "FLAG_LAST",
@@ -43,14 +46,18 @@ __all__ = [
     "KIND_TRADE",
     "STATUS_PATH",
     "STATUS_ROW",
+    "BarFeatures",
+    "BarRows",
     "BookFeatures",
     "BookRows",
     "FeatureError",
     "FeatureSpec",
     "Ladder",
+    "apply_bar",
     "apply_buffer",
     "apply_event",
     "apply_events",
+    "batch_bars",
     "batch_book",
     "empty_events",
     "get",

@@ -121,7 +121,9 @@ class BookFeatures:
     ) -> None:
         self.specs: tuple[FeatureSpec, ...] = resolve(names, "book")
         if clock not in _PERIOD_NS:
-            raise FeatureError(f"clock {clock!r} is not one of book features (known: {', '.join(_PERIOD_NS)})")
+            raise FeatureError(
+                f"clock {clock!r} is not one of book features (known: {', '.join(_PERIOD_NS)})"
+            )
         if not 0 <= conflate_ms <= _MAX_CONFLATE_MS:
             raise FeatureError(f"conflate_ms must lie in [0, {_MAX_CONFLATE_MS}], got {conflate_ms!r}")
         if conflate_ms and clock != "book":
@@ -331,7 +333,7 @@ class BookFeatures:
 
     def __reduce__(self) -> str:
         raise TypeError(
-            "BookFeatures holds the addresses of machine code and cannot be pickled; build it anew from its names"
+            "BookFeatures holds addresses of machine code and cannot be pickled; build it anew from its names"
         )
 
 

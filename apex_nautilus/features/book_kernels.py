@@ -190,7 +190,13 @@ def apply_events(memory, events):
     for i in range(events.shape[0]):
         event = events[i]
         status = apply_to(
-            view, event.ts_init_ns, event.price, event.size, int(event.kind), int(event.side), int(event.flags)
+            view,
+            event.ts_init_ns,
+            event.price,
+            event.size,
+            int(event.kind),
+            int(event.side),
+            int(event.flags),
         )
     return status
 

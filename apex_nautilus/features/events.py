@@ -109,7 +109,9 @@ def make_events(
     )
     events = np.zeros(columns[0].size, dtype=EVENT)
     for name, column in zip(
-        ("ts_event_ns", "ts_init_ns", "price", "size", "kind", "side", "flags", "sequence"), columns, strict=True
+        ("ts_event_ns", "ts_init_ns", "price", "size", "kind", "side", "flags", "sequence"),
+        columns,
+        strict=True,
     ):
         events[name] = column.ravel()
     return events

@@ -43,7 +43,7 @@ SIZE_UNITS: Final = 2
 PERIOD_NS: Final = 3  # 0: book clock
 CONFLATE_NS: Final = 4
 NOW_NS: Final = 5  # time at which features are evaluated
-FIRST_NS: Final = 6  # time of the first event
+FIRST_NS: Final = 6  # time of the first whole book
 EVENT_COUNT: Final = 7
 BID_AT: Final = 8  # offset of the bid side of the ladder
 ASK_AT: Final = 9
@@ -195,7 +195,7 @@ def address_of(kernel: Any, *, returns_value: bool) -> int:
         signature = VALUE_SIGNATURE if returns_value else HOOK_SIGNATURE
         compiled = cfunc(signature, cache=True, error_model="numpy")(kernel)
         _compiled[key] = compiled  # keeps the code alive for as long as a machine may call it
-    return compiled.address
+    return int(compiled.address)
 
 
 # ---- accessors for the kernels of book features -----------------------------------------------------
@@ -247,7 +247,7 @@ def log_mid(view):
         twice_mid = bid_price(view, 0) + ask_price(view, 0)
         # A spread of contracts may have a mid below zero; it has no logarithm and counts as not moving.
         if twice_mid > 0:
-            view[LOG_MID] = int(math.floor(math.log(float(twice_mid)) * 1e9 + 0.5))
+            view[LOG_MID] = math.floor(math.log(float(twice_mid)) * 1e9 + 0.5)
     return view[LOG_MID]
 
 

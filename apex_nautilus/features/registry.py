@@ -63,8 +63,8 @@ class FeatureSpec:
         What it reads: "touch", "levels", "trades", or the columns of a bar.
     warmup_rows, warmup_ns, warmup_trades : int
         A row is warm when it has that many rows before it, when that much time has passed since the first
-        event (bars: since the first bar), and when that many trades have been seen. From then on the value
-        depends on the market alone, not on where the data began.
+        whole book (bars: when bars of that much time came before), and when that many trades have been
+        seen. From then on the value depends on the market alone, not on where the data began.
     neutral : float
         The value while it is undefined; no feature is ever NaN.
     formula, source : str
@@ -91,7 +91,8 @@ class FeatureSpec:
         allowed = BOOK_INPUTS if self.kind == "book" else BAR_INPUTS
         unknown = sorted(set(self.inputs) - set(allowed))
         if unknown:
-            raise FeatureError(f"feature {self.name!r}: unknown inputs {unknown} (known: {', '.join(allowed)})")
+            known = ", ".join(allowed)
+            raise FeatureError(f"feature {self.name!r}: unknown inputs {unknown} (known: {known})")
         if not self.low <= self.neutral <= self.high:
             raise FeatureError(
                 f"feature {self.name!r}: neutral value {self.neutral} is outside [{self.low}, {self.high}]"

@@ -27,7 +27,7 @@ for _seconds in (1, 10, 60):
             high=float("inf"),
             inputs=("trades",),
             warmup_ns=_seconds * SECOND_NS,
-            formula=f"sum of side x size of the trades of the last {_seconds} s, side +1 where the buyer aggressed",
+            formula=f"sum of side x size over the trades of the last {_seconds} s, side by aggressor",
             source="signed volume, Hasbrouck 1991",
             kernels=Kernels(
                 value=_value,
