@@ -1,0 +1,42 @@
+"""The strategy of an agent of the arena: a `GenomeStrategy` whose entries can be stopped from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nautilus_trader.model.identifiers import InstrumentId
+
+from apex_nautilus.actors.roster import Agent
+from apex_nautilus.strategies import GenomeStrategy, GenomeStrategyConfig
+
+__all__ = ["AgentStrategy", "agent_strategy"]
+
+
+class AgentStrategy(GenomeStrategy):
+    """Trades one genome for one agent.
+
+    Attributes
+    ----------
+    are_entries_halted : bool
+        While set, the strategy opens nothing; what is open is guarded and closed as always. The engine's own
+        trading states are global and refuse even closing orders, so the gate of one arena is here.
+    """
+
+    are_entries_halted: bool = False
+
+    def enter(self, *args: Any, **kwargs: Any) -> bool:
+        """As in `ApexStrategy`, but False while entries are halted."""
+        return False if self.are_entries_halted else super().enter(*args, **kwargs)
+
+
+def agent_strategy(agent: Agent) -> AgentStrategy:
+    """Make the strategy of `agent`, with its capital and a tag that belongs to this generation alone."""
+    return AgentStrategy(
+        GenomeStrategyConfig(
+            instrument_id=InstrumentId.from_str(agent.instrument_id),
+            genome_path=str(agent.path),
+            slot=agent.slot or agent.name,
+            capital=agent.capital,
+            order_id_tag=agent.tag,
+        )
+    )

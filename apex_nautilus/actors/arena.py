@@ -1,0 +1,624 @@
+"""The arena: the one controller of a node, which owns its agents.
+
+It translates. What happens in the engine (fills, the passing of time) becomes numbers for the books
+(`roster`), the judge (`watchtower`) and the crew (`pit_crew`); what those decide becomes births and removals
+of strategies. Everything happens at marks of engine time, in this order:
+
+1. every living agent gets its equity at the touch it would close on;
+2. the ledgers are held against the venue's account;
+3. the Watchtower judges; the condemned are told to close;
+4. agents that are closing and flat are removed: a dead champion's slot is emptied and a replacement asked for
+   (and, if so configured, waited for), a swap's new champion is born;
+5. the Pit Crew takes what was dropped, and says which slots change hands.
+
+A fill is judged at once as well: a ruined agent is told to close before the next event of the market.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from nautilus_trader.common.config import ActorConfig
+from nautilus_trader.common.events import TimeEvent
+from nautilus_trader.model.currencies import Currency
+from nautilus_trader.model.events import OrderDenied, OrderFilled, OrderRejected
+from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.trading.controller import Controller
+from nautilus_trader.trading.trader import Trader
+
+from apex_nautilus.actors import records
+from apex_nautilus.actors.agent_strategy import AgentStrategy, agent_strategy
+from apex_nautilus.actors.contest import ContestRules
+from apex_nautilus.actors.pit_crew import Change, Installed, PitCrew
+from apex_nautilus.actors.reconciliation import reconcile
+from apex_nautilus.actors.recovery import recover_arena
+from apex_nautilus.actors.recycling import best_genome, live_dsr, pending_slots, put_job, wait_for_answer
+from apex_nautilus.actors.roster import Agent, Roster, Slot
+from apex_nautilus.actors.touches import Touches
+from apex_nautilus.actors.watcher import Watcher
+from apex_nautilus.actors.watchtower import Limits, TrialBook, Verdict, Vitals, judge
+from apex_nautilus.engine import remove_if_flat, spawn, spec_of
+from apex_nautilus.features import names as feature_names
+from apex_nautilus.store import (
+    CatalogLayout,
+    FileJobQueue,
+    LedgerWriter,
+    RecycleJob,
+    expire,
+    fault_point,
+    read_all,
+    retire,
+    swap,
+)
+
+__all__ = ["ArenaConfig", "ArenaController", "SlotConfig"]
+
+_NS = 1_000_000_000
+_MARKS = "arena-marks"
+_OPEN = "arena-open"
+
+
+class SlotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A slot: its name (letters, digits, ``_``, ``-``) and the instrument it trades."""
+
+    slot: str
+    instrument_id: str
+
+
+class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
+    """Configuration of an `ArenaController`.
+
+    Parameters
+    ----------
+    catalog : str
+        Root of the catalog whose ``strategies/``, ``jobs/`` and ``ledger/`` the arena owns; in a backtest the
+        run's own copy.
+    slots : list of SlotConfig
+        The places for champions.
+    capital : float
+        USD at birth.
+    currency : str
+        Currency of the account.
+    limits : Limits
+        What ends an agent.
+    contest : ContestRules
+        When a challenger takes a slot.
+    mark_s : float
+        Seconds of engine time between two marks.
+    intake_s : float
+        Seconds of engine time between two looks into ``incoming/``; live, a file event shortens it.
+    ledger_mark_s : float
+        Seconds between two marks of an agent that are written to the ledger; all of them are judged.
+    worker_wait_s : float
+        Wall seconds that a recycle job is waited for, engine time standing still; 0 does not wait.
+    ask_for_empty_slots : bool
+        Ask the Forge for genomes for slots that are empty at the start.
+    watch : bool
+        Wake on file events (live). A backtest leaves it off and looks at marks.
+    writer : str
+        Name of the ledger file.
+    """
+
+    catalog: str
+    slots: list[SlotConfig]
+    capital: float = 200.0
+    currency: str = "USDT"
+    limits: Limits = Limits()
+    contest: ContestRules = ContestRules()
+    mark_s: float = 1.0
+    intake_s: float = 5.0
+    ledger_mark_s: float = 60.0
+    worker_wait_s: float = 0.0
+    ask_for_empty_slots: bool = False
+    watch: bool = False
+    writer: str = "arena"
+
+
+class _Swap:
+    """A slot's change under way: the challenger, the outgoing champion (None for an empty slot) and why."""
+
+    def __init__(self, change: Change, outgoing: Agent | None):
+        self.change = change
+        self.outgoing = outgoing
+
+
+class ArenaController(Controller):
+    """Bears, marks, judges, swaps and buries the agents of one node.
+
+    Parameters
+    ----------
+    trader : Trader
+        Given by the node.
+    config : ArenaConfig
+
+    Raises
+    ------
+    ValueError
+        When the configuration is not possible; the message names the field.
+    """
+
+    def __init__(self, trader: Trader, config: ArenaConfig) -> None:
+        super().__init__(trader, config)
+        for name in ("mark_s", "intake_s", "ledger_mark_s"):
+            if not (math.isfinite(getattr(config, name)) and getattr(config, name) > 0.0):
+                raise ValueError(f"arena: {name} must be positive, got {getattr(config, name)!r}")
+        if not (math.isfinite(config.worker_wait_s) and config.worker_wait_s >= 0.0):
+            raise ValueError(
+                f"arena: worker_wait_s must be finite and not negative, got {config.worker_wait_s!r}"
+            )
+        self._settings = config
+        self.layout = CatalogLayout(Path(config.catalog))
+        self.roster = Roster([Slot(s.slot, s.instrument_id) for s in config.slots], config.capital)
+        self.crew = PitCrew(self.layout, self.roster, config.contest, known_features=feature_names())
+        self.trials = TrialBook()
+        self.load_micros: list[float] = []
+        self.mismatches = 0
+        self._touches = Touches()
+        self._strategies: dict[str, AgentStrategy] = {}
+        self._swaps: dict[str, _Swap] = {}
+        self._condemned: list[Agent] = []
+        self._marks = 0
+        self._agrees = True
+        self._worker_answers = True
+        self._next_intake_ns = 0
+        self._next_ledger_ns = 0
+        self._live_dsr: dict[str, float] = {}
+        self._watcher: Watcher | None = None
+        self._is_open = False
+
+    # ---------------------------------------------------------------- life cycle
+
+    def on_start(self) -> None:
+        """Recover the directories, open the ledger, and set the marks; agents are born at the first alert,
+        when every other component of the node has started."""
+        config = self._settings
+        self.layout.ensure()
+        self._ledger = LedgerWriter(self.layout.ledger, config.writer, group_commit=256)
+        recover_arena(self.layout, self._ledger)
+        self._queue = FileJobQueue(self.layout)
+        self._live_dsr = live_dsr(read_all(self.layout.ledger, kinds=("verdict",)))
+        self._specs = {i: self._spec(i) for i in self.roster.instruments}
+        self._currency = Currency.from_str(config.currency)
+        self.msgbus.subscribe(topic="events.order.*", handler=self._on_order_event)
+        if config.watch:
+            self._watcher = Watcher(self.layout.incoming)
+            self._watcher.start()
+        now = self.clock.timestamp_ns()
+        step = round(config.mark_s * _NS)
+        self.clock.set_time_alert_ns(_OPEN, now, self._on_open, allow_past=True)
+        self.clock.set_timer_ns(_MARKS, step, -(-now // step) * step, 0, self._on_mark, allow_past=True)
+
+    def on_stop(self) -> None:
+        """Write the last marks and close the ledger. Open positions stay open and are valued at the touch."""
+        if self._watcher is not None:
+            self._watcher.stop()
+        self.msgbus.unsubscribe(topic="events.order.*", handler=self._on_order_event)
+        if not self._is_open:
+            self._ledger.close()
+            return
+        now = self.clock.timestamp_ns()
+        self._measure(now, forced=True)
+        agents = self.roster.living()
+        self._write(
+            now,
+            records.Finish(
+                account_cash=self._account_cash(),
+                treasury=self.roster.treasury,
+                ledger_cash=self.roster.treasury + sum(a.account.balance for a in agents),
+                marks=self._marks,
+                mismatches=self.mismatches,
+            ),
+        )
+        self._ledger.close()
+        self._is_open = False
+
+    def _on_open(self, event: TimeEvent) -> None:
+        now = self.clock.timestamp_ns()
+        for instrument_id in self.roster.instruments:
+            self._touches.subscribe(self.msgbus, InstrumentId.from_str(instrument_id))
+        self.roster.treasury = self._account_cash()
+        self._write(
+            now,
+            records.Opening(account_cash=self.roster.treasury, slots=tuple(self.roster.slots)),
+            flush=True,
+        )
+        self._is_open = True
+        for installed in self.crew.installed():
+            self._bear(installed, now)
+        self._take_incoming(now)
+        if self._settings.ask_for_empty_slots:
+            waiting = pending_slots(self._queue)
+            for slot in self.roster.slots.values():
+                vacant = self.roster.champion_of(slot.name) is None and not self.roster.shadows(
+                    slot.instrument_id
+                )
+                if vacant and slot.name not in waiting:
+                    self._ask_forge(slot, None, now)
+
+    # ---------------------------------------------------------------- events
+
+    def _on_order_event(self, event: Any) -> None:
+        if not isinstance(event, OrderFilled | OrderDenied | OrderRejected):
+            return
+        agent = self.roster.of_strategy(event.strategy_id.value)
+        if agent is None:
+            return  # not ours: if it moves money or position, the next reconciliation says so
+        now = event.ts_event
+        order = event.client_order_id.value
+        if not isinstance(event, OrderFilled):
+            self._write(now, records.OrderRefusal(agent=agent.name, order=order, reason=str(event.reason)))
+            return
+        qty = event.last_qty.as_double() * (1.0 if event.is_buy else -1.0)
+        fee = event.commission.as_double()
+        agent.book_fill(qty, event.last_px.as_double(), fee, now)
+        self._write(
+            now,
+            records.Fill(
+                agent=agent.name,
+                order=order,
+                qty=qty,
+                price=event.last_px.as_double(),
+                fee=fee,
+                position=agent.account.position,
+                cash=agent.account.balance,
+            ),
+        )
+        if self._judge(agent, now):
+            # The strategy's own handler of this fill may run after this one: it is told to close once the
+            # event is through, still before the next event of the market.
+            self._condemned.append(agent)
+            name = f"arena-condemned-{agent.name}"
+            self.clock.set_time_alert_ns(name, self.clock.timestamp_ns(), self._on_condemned, allow_past=True)
+
+    def _on_condemned(self, event: TimeEvent) -> None:
+        condemned, self._condemned = self._condemned, []
+        for agent in condemned:
+            self._strategies[agent.name].retire(agent.closing)
+
+    def _on_mark(self, event: TimeEvent) -> None:
+        if not self._is_open:
+            return
+        now = self.clock.timestamp_ns()
+        self._measure(now)
+        self._marks += 1  # an agent born from here on sees its first mark at the next one
+        self._reconcile(now)
+        for agent in self.roster.living():
+            if self._judge(agent, now):
+                self._strategies[agent.name].retire(agent.closing)
+        self._bury_the_flat(now)
+        if now >= self._next_intake_ns or (self._watcher is not None and self._watcher.woken()):
+            self._take_incoming(now)
+        busy = {
+            a.slot for a in self.roster.living() if a.role == "champion" and a.closing
+        } | self._swaps.keys()
+        for change in self.crew.changes(now, busy=busy):
+            self._begin(change, now)
+
+    # ---------------------------------------------------------------- measuring
+
+    def _measure(self, now: int, *, forced: bool = False) -> None:
+        written = forced or now >= self._next_ledger_ns
+        if written:
+            self._next_ledger_ns = now + round(self._settings.ledger_mark_s * _NS)
+        for agent in self.roster.living():
+            equity = self._equity(agent)
+            if not forced:
+                agent.equities.append(equity)
+            if written:
+                self._write(
+                    now,
+                    records.Mark(
+                        agent=agent.name,
+                        cash=agent.account.balance,
+                        equity=equity,
+                        position=agent.account.position,
+                        trades=len(agent.returns),
+                    ),
+                )
+
+    def _equity(self, agent: Agent) -> float:
+        bid, ask = self._touches.of(agent.instrument_id)
+        return agent.account.equity(bid, ask)
+
+    def _reconcile(self, now: int) -> None:
+        comparison = reconcile(
+            self._account_cash(),
+            self.roster.treasury,
+            (a.balance for a in self.roster.living()),
+            self._venue_positions(),
+            lots={i: spec.lot for i, spec in self._specs.items()},
+        )
+        if comparison.agrees == self._agrees:
+            return
+        self._agrees = comparison.agrees
+        if comparison.agrees:
+            self._write(
+                now,
+                records.Reconciled(account_cash=comparison.account_cash, ledger_cash=comparison.ledger_cash),
+                flush=True,
+            )
+        else:
+            self.mismatches += 1
+            self._write(
+                now,
+                records.Mismatch(
+                    account_cash=comparison.account_cash,
+                    ledger_cash=comparison.ledger_cash,
+                    differences=comparison.differences,
+                ),
+                flush=True,
+            )
+            self.log.error(
+                f"Entries stopped, ledgers and account differ: {'; '.join(comparison.differences)}"
+            )
+        for strategy in self._strategies.values():
+            strategy.are_entries_halted = not comparison.agrees
+
+    def _account_cash(self) -> float:
+        venue = InstrumentId.from_str(self.roster.instruments[0]).venue
+        account = self.cache.account_for_venue(venue)
+        balance = None if account is None else account.balance_total(self._currency)
+        return math.nan if balance is None else balance.as_double()
+
+    def _venue_positions(self) -> dict[str, float]:
+        held: dict[str, float] = {}
+        for position in self.cache.positions_open():
+            key = position.instrument_id.value
+            held[key] = held.get(key, 0.0) + float(position.signed_decimal_qty())
+        return held
+
+    def _spec(self, instrument_id: str) -> Any:
+        instrument = self.cache.instrument(InstrumentId.from_str(instrument_id))
+        if instrument is None:
+            raise ValueError(
+                f"arena: instrument {instrument_id} of a slot is not loaded; add it to the venue's data"
+            )
+        return spec_of(instrument)
+
+    # ---------------------------------------------------------------- judging
+
+    def _judge(self, agent: Agent, now: int) -> bool:
+        """Judge a living agent; write what is new; return whether it was condemned."""
+        if agent.closing or agent.is_gone:
+            return False
+        spec = self._specs[agent.instrument_id]
+        bid, ask = self._touches.of(agent.instrument_id)
+        smallest = max(spec.min_notional, max(spec.min_qty, spec.lot) * ask)
+        equity = agent.account.equity(bid, ask)
+        if not (math.isfinite(equity) and math.isfinite(smallest)):
+            return False  # no two-sided book was seen yet: there is nothing to value a position at
+        limits = self._settings.limits
+        # The Sharpe ratio changes with trades alone; between two of them only equity is looked at.
+        fresh = len(agent.returns) != agent.judged_trades
+        if fresh:
+            self.trials.record(agent.name, agent.returns, limits)
+            agent.judged_trades = len(agent.returns)
+        vitals = Vitals(equity, agent.capital, smallest, agent.returns if fresh else ())
+        verdict = judge(vitals, limits, self.trials.trials())
+        if verdict.is_terminal and not fresh:  # once, with all the numbers for the line
+            verdict = judge(
+                Vitals(equity, agent.capital, smallest, agent.returns), limits, self.trials.trials()
+            )
+        if math.isfinite(verdict.dsr):
+            self._live_dsr[agent.genome.id] = verdict.dsr
+        promoted = verdict.kind == "promote" and not agent.is_promoted
+        if promoted:
+            agent.is_promoted = True
+        if verdict.is_terminal:
+            agent.closing = verdict.kind
+        if promoted or verdict.is_terminal:
+            self._write(now, self._verdict_line(agent, verdict), flush=True)
+            fault_point("arena.verdict")
+        return verdict.is_terminal
+
+    @staticmethod
+    def _verdict_line(agent: Agent, verdict: Verdict) -> records.VerdictLine:
+        return records.VerdictLine(
+            agent=agent.name,
+            role=agent.role,
+            slot=agent.slot,
+            epoch=agent.epoch,
+            genome=agent.genome.id,
+            verdict=verdict.kind,
+            reason=verdict.reason,
+            equity=verdict.equity,
+            capital=verdict.capital,
+            floor=verdict.floor,
+            smallest_notional=verdict.smallest_notional,
+            trades=verdict.trades,
+            sharpe=verdict.sharpe,
+            psr=verdict.psr,
+            dsr=verdict.dsr,
+            trials=verdict.trials,
+            trials_variance=verdict.trials_variance,
+        )
+
+    # ---------------------------------------------------------------- births, deaths
+
+    def _bear(self, installed: Installed, now: int) -> None:
+        champion = installed.epoch > 0
+        agent = self.roster.bear(
+            "champion" if champion else "shadow",
+            slot=installed.slot if champion else self.crew.wanted_slot(installed.genome),
+            epoch=installed.epoch,
+            genome=installed.genome,
+            path=installed.path,
+            size_precision=self._specs[installed.genome.instrument_id].size_precision,
+            ts_ns=now,
+            mark=self._marks,
+        )
+        strategy = agent_strategy(agent)
+        strategy.are_entries_halted = not self._agrees
+        self._strategies[agent.name] = strategy
+        self.roster.bind(agent, strategy.id.value)
+        self._write(
+            now,
+            records.Birth(
+                agent=agent.name,
+                role=agent.role,
+                slot=agent.slot,
+                epoch=agent.epoch,
+                instrument_id=agent.instrument_id,
+                genome=agent.genome.id,
+                strategy_id=strategy.id.value,
+                capital=agent.capital,
+                treasury=self.roster.treasury,
+            ),
+            flush=True,
+        )
+        spawn(self, strategy)
+
+    def _bury_the_flat(self, now: int) -> None:
+        for agent in self.roster.living():
+            if agent.closing and remove_if_flat(self, self._strategies[agent.name]):
+                self._bury(agent, now)
+        for slot, under_way in list(self._swaps.items()):
+            outgoing = under_way.outgoing
+            if under_way.change.challenger.is_gone and (outgoing is None or outgoing.is_gone):
+                del self._swaps[slot]
+                self._finish_swap(slot, under_way, now)
+
+    def _bury(self, agent: Agent, now: int) -> None:
+        del self._strategies[agent.name]
+        dead = agent.closing != "swap"
+        job = None
+        if dead and agent.role == "champion":
+            job = self._ask_forge(self.roster.slots[agent.slot], agent, now)
+            fault_point("arena.asked")
+            retire(self.layout, agent.instrument_id, agent.slot)
+        elif dead:
+            expire(self.layout, agent.path)
+        fault_point("arena.retired")
+        self.roster.bury(agent)
+        self._write(
+            now,
+            records.Burial(
+                agent=agent.name,
+                role=agent.role,
+                slot=agent.slot,
+                epoch=agent.epoch,
+                genome=agent.genome.id,
+                cause=agent.closing,
+                cash=agent.account.balance,
+                fees=agent.account.fees,
+                trades=len(agent.returns),
+                treasury=self.roster.treasury,
+            ),
+            flush=True,
+        )
+        fault_point("arena.buried")
+        if job is not None:
+            self._await_forge(job, now)
+
+    def _ask_forge(self, slot: Slot, agent: Agent | None, now: int) -> RecycleJob:
+        terminated = None if agent is None else agent.genome.id
+        job = RecycleJob.create(
+            asset=slot.instrument_id,
+            slot=slot.name,
+            created_ns=now,
+            terminated_model_id=terminated,
+            seed_dna_from=best_genome(self.layout, slot.instrument_id, self._live_dsr, default=terminated),
+        )
+        job = put_job(self._queue, job)
+        self._write(
+            now,
+            records.Job(
+                job=job.job_id,
+                slot=job.slot,
+                asset=job.asset,
+                terminated=job.terminated_model_id or "",
+                seed=job.seed_dna_from or "",
+                created_ns=job.created_ns,
+            ),
+            flush=True,
+        )
+        return job
+
+    def _await_forge(self, job: RecycleJob, now: int) -> None:
+        wait_s = self._settings.worker_wait_s
+        if wait_s == 0.0 or not self._worker_answers:
+            return
+        state = wait_for_answer(self._queue, job.job_id, wait_s)
+        answered = state in ("done", "failed")
+        self._write(
+            now, records.JobEnd(job=job.job_id, status=state if answered else "unanswered"), flush=True
+        )
+        if answered:
+            self._next_intake_ns = 0  # the answer is taken at this very mark
+        else:
+            self._worker_answers = False
+            self.log.warning(
+                f"No worker answered {job.job_id} within {wait_s:g} s; jobs are not waited for any more. "
+                "Start one with: apex-forge worker"
+            )
+
+    # ---------------------------------------------------------------- challengers
+
+    def _take_incoming(self, now: int) -> None:
+        self._next_intake_ns = now + round(self._settings.intake_s * _NS)
+        for arrival in self.crew.take():
+            if arrival.genome is None:
+                self._write(now, records.Rejection(name=arrival.name, reason=arrival.reason), flush=True)
+                self.log.warning(f"Refused {arrival.reason}")
+                continue
+            self.load_micros.append(arrival.micros)
+            self._bear(Installed(arrival.genome, arrival.path, "", 0), now)
+
+    def _begin(self, change: Change, now: int) -> None:
+        challenger = change.challenger
+        if change.action == "expire":
+            challenger.closing = "expired"
+            self._write(
+                now,
+                records.Expiry(
+                    agent=challenger.name, genome=challenger.genome.id, reason=change.outcome.reason
+                ),
+                flush=True,
+            )
+            self._strategies[challenger.name].retire("expired")
+            return
+        outgoing = self.roster.champion_of(change.slot)
+        self._swaps[change.slot] = _Swap(change, outgoing)
+        self._write(
+            now,
+            records.SwapBegin(
+                slot=change.slot,
+                epoch=0 if outgoing is None else outgoing.epoch,
+                outgoing="" if outgoing is None else outgoing.genome.id,
+                incoming=challenger.genome.id,
+                probability=change.outcome.probability,
+                marks=change.outcome.marks,
+                reason=change.outcome.reason,
+            ),
+            flush=True,
+        )
+        fault_point("arena.swap_begun")
+        for agent in (outgoing, challenger):
+            if agent is not None:
+                agent.closing = "swap"
+                self._strategies[agent.name].retire("swap")
+
+    def _finish_swap(self, slot: str, under_way: _Swap, now: int) -> None:
+        challenger, outgoing = under_way.change.challenger, under_way.outgoing
+        champion = swap(self.layout, slot, challenger.path)
+        self._write(
+            now,
+            records.Swap(
+                slot=slot,
+                epoch=champion.epoch,
+                outgoing="" if outgoing is None else outgoing.genome.id,
+                incoming=challenger.genome.id,
+            ),
+            flush=True,
+        )
+        fault_point("arena.swapped")
+        path = self.layout.champion_file(champion.instrument_id, slot)
+        self._bear(Installed(challenger.genome, path, slot, champion.epoch), now)
+
+    def _write(self, ts_ns: int, record: records.Record, *, flush: bool = False) -> None:
+        self._ledger.append(records.kind_of(record), ts_ns, record)
+        if flush:
+            self._ledger.flush()

@@ -1,0 +1,156 @@
+"""A run is a folder: its own copy of the strategies, its ledger, and whether it ended.
+
+A backtest changes who trades, so it never works on the catalog itself. `open_run` copies the strategies (and
+what is still asked of the Forge) of a catalog, or of an earlier run, into ``runs/<id>/``; the same start
+repeats to the byte. The process that runs it holds a lock on the folder's ``run.json``. A run that is neither
+finished nor locked was killed: `mark_aborted` says so, and a new run may start from what it left, which is
+brought in order first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from apex_nautilus.actors.recovery import recover_arena
+from apex_nautilus.store import CatalogLayout, LedgerWriter, StoreError, write_atomic
+
+__all__ = ["Run", "RunState", "mark_aborted", "open_run", "read_run"]
+
+_FILE = "run.json"
+_LOCK = ".run.lock"
+
+
+class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Content of ``run.json``."""
+
+    run_id: str
+    source: str
+    state: Literal["running", "finished", "aborted"]
+    schema: str = "apex.run/1"
+
+
+class Run:
+    """A run that this process owns. Life cycle: `open_run`, work in `layout`, `finish` (or `abort`), once."""
+
+    def __init__(self, layout: CatalogLayout, state: RunState, descriptor: int):
+        self.layout = layout
+        self.run_id = state.run_id
+        self._state = state
+        self._descriptor = descriptor
+
+    def finish(self) -> None:
+        """Say that the run ended as it should, and let go of the folder."""
+        self._end("finished")
+
+    def abort(self) -> None:
+        """Say that the run ended in an error, and let go of the folder."""
+        self._end("aborted")
+
+    def _end(self, state: Literal["finished", "aborted"]) -> None:
+        if self._descriptor < 0:
+            raise StoreError(f"run {self.run_id} has ended already")
+        _write_state(self.layout.root, msgspec.structs.replace(self._state, state=state))
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_id: str) -> Run:
+    """Make ``runs/<run_id>/`` from the strategies of `source` and lock it.
+
+    Parameters
+    ----------
+    source : path
+        A catalog, or the folder of an aborted or finished run.
+    runs : path
+        Where run folders live; made if missing.
+    run_id : str
+        Name of the new folder.
+
+    Raises
+    ------
+    StoreError
+        When the folder exists, or `source` has no strategies or is a run that is still going on.
+    """
+    origin = CatalogLayout(source)
+    if not origin.strategies.is_dir():
+        raise StoreError(f"{origin.root}: no strategies/ here; give a catalog or the folder of a run")
+    runs = Path(runs)
+    mark_aborted(runs)
+    earlier = read_run(origin.root)
+    if earlier is not None:
+        if earlier.state == "running":
+            raise StoreError(
+                f"{origin.root}: this run is still going on; wait for it or start from another folder"
+            )
+        if earlier.state == "aborted":
+            _bring_in_order(origin)
+    root = runs / run_id
+    try:
+        root.mkdir(parents=True)
+    except FileExistsError:
+        raise StoreError(f"{root}: a run of this name exists; choose another --run") from None
+    descriptor = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    state = RunState(run_id=run_id, source=str(origin.root), state="running")
+    _write_state(root, state)
+    layout = CatalogLayout(root)
+    # Links are copied as links and never followed: the intake refuses them by name.
+    shutil.copytree(origin.strategies, layout.strategies, symlinks=True)
+    layout.ensure()
+    for folder in (origin.jobs_todo, origin.jobs_doing):
+        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+            shutil.copyfile(path, layout.jobs_todo / f"{path.name.split('.')[0]}.json")
+    return Run(layout, state, descriptor)
+
+
+def read_run(root: str | os.PathLike[str]) -> RunState | None:
+    """The state of the run in `root`, or None where it is not a run's folder.
+
+    Raises
+    ------
+    StoreError
+        When ``run.json`` is not readable.
+    """
+    path = Path(root) / _FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunState)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: not the state of a run ({error})") from None
+
+
+def mark_aborted(runs: str | os.PathLike[str]) -> list[str]:
+    """Mark every run whose process is gone without an end; return their ids."""
+    marked = []
+    for path in sorted(Path(runs).glob(f"*/{_FILE}")):
+        state = read_run(path.parent)
+        if state is None or state.state != "running":
+            continue
+        descriptor = os.open(path.parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue  # its process lives
+        else:
+            _write_state(path.parent, msgspec.structs.replace(state, state="aborted"))
+            marked.append(state.run_id)
+        finally:
+            os.close(descriptor)
+    return marked
+
+
+def _bring_in_order(layout: CatalogLayout) -> None:
+    layout.ensure()
+    with LedgerWriter(layout.ledger, "arena") as ledger:
+        recover_arena(layout, ledger)
+
+
+def _write_state(root: Path, state: RunState) -> None:
+    write_atomic(root / _FILE, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
