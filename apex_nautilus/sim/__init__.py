@@ -1,12 +1,35 @@
 """The simulated market.
 
-Agents with latency trade on a real order book; what happens comes out as a tape of market events that features,
-catalog and replay read like recorded data.
+Agents with latency trade on a real order book; what happens comes out as a tape of market events that
+features, catalog and replay read like recorded data.
 
-Enters: a `Population` (who trades, with which parameters) and a seed. Leaves: a `Tape`.
-`OrderBook` is the matching engine on its own.
+Enters: a `Population` (who trades, with which parameters; `profile` has some to start from) and a seed.
+Leaves: a `Tape`. `OrderBook` is the matching engine on its own, `LatencyModel` the network's draws.
 """
 
+from .event_queue import EventQueue
+from .latency import LatencyModel
+from .market import DEFAULT_START_NS, Market, Tape, TapeStats, run_many
 from .order_book import MESSAGE, MessageAction, OrderBook, OrderReport
+from .population import PARAMETERS, Parameter, Population, PopulationError
+from .profiles import PROFILES, profile
 
-__all__ = ["MESSAGE", "MessageAction", "OrderBook", "OrderReport"]
+__all__ = [
+    "DEFAULT_START_NS",
+    "MESSAGE",
+    "PARAMETERS",
+    "PROFILES",
+    "EventQueue",
+    "LatencyModel",
+    "Market",
+    "MessageAction",
+    "OrderBook",
+    "OrderReport",
+    "Parameter",
+    "Population",
+    "PopulationError",
+    "Tape",
+    "TapeStats",
+    "profile",
+    "run_many",
+]

@@ -1,0 +1,281 @@
+"""What each kind of agent does when it wakes. All of them send messages; none touches the book."""
+
+import math
+
+import numpy as np
+
+from . import _world as w
+from . import matching as m
+from ._jit import kernel
+from ._venue import send_cancel, send_order, send_replace
+from .draws import next_below, next_exponential, next_normal, next_uniform
+from .event_queue import push
+
+__all__ = ["start", "wake"]
+
+_SECOND = 1e9
+_VALUE_STEP_NS = 100_000_000  # the value moves ten times a second
+_RETRY_NS = 1_000_000_000  # a cancel that was lost is sent again
+_FARTHEST = 0.02  # a limit order rests no further than this from the touch
+_LARGEST = 1000.0  # an order is at most this many times the median
+
+
+@kernel
+def _schedule(world, delay_s, kind, index):
+    """Wake `kind` after a delay; never when it is infinite (a rate of zero)."""
+    if delay_s < 1e9:
+        time_ns = world.clock[w.NOW_NS] + np.int64(delay_s * _SECOND) + 1
+        push(world.heap, world.queue, time_ns, kind, index, 0, 0, 0)
+
+
+@kernel
+def _again(world, rate, kind):
+    """The next event of a Poisson process."""
+    if rate > 0.0:
+        _schedule(world, next_exponential(world.stream, 1.0 / rate), kind, 0)
+
+
+@kernel
+def _one_of(world, kind):
+    """A random agent of a kind: superposed Poisson processes, one schedule for all of them."""
+    start = world.first[kind]
+    return start + next_below(world.stream, world.first[kind + 1] - start)
+
+
+@kernel
+def _random_side(world):
+    return 1 if next_uniform(world.stream) < 0.5 else -1
+
+
+@kernel
+def _lots(world, usd):
+    """A worth in quote units as lots at the present mid, at least one."""
+    return max(1, np.int64(usd / (world.values[w.MID] * world.values[w.TICK_LOT])))
+
+
+@kernel
+def _random_size(world, scale):
+    p = world.parameters[0]
+    factor = min(math.exp(p.size_sigma * next_normal(world.stream)), _LARGEST)
+    return _lots(world, p.size_usd * scale * factor)
+
+
+@kernel
+def _touch(world, side):
+    """Best price an order of `side` would trade at; the last mid where that side is empty."""
+    state = world.book.state
+    if side > 0 and state[m.ASK_LEVELS] > 0:
+        return np.float64(state[m.BEST_ASK])
+    if side < 0 and state[m.BID_LEVELS] > 0:
+        return np.float64(state[m.BEST_BID])
+    return world.values[w.MID]
+
+
+@kernel
+def _take(world, agent, side, size, limit):
+    """Send an order that trades up to `limit` (ticks, a float) at once and leaves nothing behind."""
+    price = np.int64(math.floor(limit)) if side > 0 else np.int64(math.ceil(limit))
+    send_order(world, agent, side, price, size, m.IOC)
+
+
+@kernel
+def _noise_limit(world):
+    """Place one order at a Pareto distance from the far touch, to live for an exponential time."""
+    p = world.parameters[0]
+    side = _random_side(world)
+    agent = _one_of(world, w.NOISE_)
+    touch = _touch(world, side)
+    scale = p.limit_depth_bps * 1e-4 * touch
+    depth = scale * (next_uniform(world.stream) ** (-1.0 / p.limit_depth_tail) - 1.0)
+    depth = min(depth, _FARTHEST * touch)
+    ticks = 1.0 + math.floor(depth)
+    price = np.int64(math.ceil(touch) - ticks if side > 0 else math.floor(touch) + ticks)
+    slot, order_id = send_order(world, agent, side, price, _random_size(world, 1.0), m.GTC)
+    if slot >= 0:
+        # Orders far from the touch are left alone longer, ten times at most.
+        life = next_exponential(world.stream, p.limit_lifetime_s * min(1.0 + depth / scale, 10.0))
+        time_ns = world.clock[w.NOW_NS] + np.int64(life * _SECOND)
+        push(world.heap, world.queue, time_ns, w.NOISE_EXPIRE, slot, order_id, 0, 0)
+    _again(world, p.limit_rate, w.NOISE_LIMIT)
+
+
+@kernel
+def _noise_expire(world):
+    """Cancel an order at the end of its life, again and again until the cancel gets through."""
+    event = world.event[0]
+    slot = event.slot
+    order_id = event.id
+    order = world.book.orders[slot]
+    if order.id == order_id and not send_cancel(world, order.owner, slot, order_id):
+        time_ns = world.clock[w.NOW_NS] + _RETRY_NS
+        push(world.heap, world.queue, time_ns, w.NOISE_EXPIRE, slot, order_id, 0, 0)
+
+
+@kernel
+def _noise_market(world, side):
+    p = world.parameters[0]
+    limit = _touch(world, side) * (1.0 + side * p.protection_bps * 1e-4)
+    _take(world, _one_of(world, w.NOISE_), side, _random_size(world, 1.0), limit)
+
+
+@kernel
+def _maker(world, index):
+    """Learn a little of the value, then move the quotes that have drifted from where they should be."""
+    p = world.parameters[0]
+    book = world.book
+    clock = world.clock
+    maker = world.makers[index]
+    n = len(world.makers)
+    rank = index / (n - 1) - 0.5 if n > 1 else 0.0  # makers differ: from quick and tight to slow and wide
+    learning_s = p.maker_learning_s * (1.0 + rank)
+    elapsed_s = (clock[w.NOW_NS] - maker.seen_ns) / _SECOND
+    maker.seen_ns = clock[w.NOW_NS]
+    maker.value += (world.values[w.VALUE_TICKS] - maker.value) * -math.expm1(-elapsed_s / learning_s)
+
+    agent = world.first[w.MAKERS_] + index
+    limit = _lots(world, p.maker_inventory_usd)
+    load = world.accounts[agent].inventory / limit
+    bps = 1e-4 * maker.value
+    centre = maker.value - p.maker_skew_bps * bps * load
+    half = p.maker_half_spread_bps * bps * (1.0 + 0.5 * (rank + 0.5))
+    size = _lots(world, p.maker_size_usd)
+    for level in range(world.quotes.shape[2]):
+        distance = half + level * p.maker_step_bps * bps
+        for s in range(2):
+            side = 1 - 2 * s
+            quote = world.quotes[index, s, level]
+            order = book.orders[quote.slot]
+            alive = quote.id >= 0 and order.id == quote.id
+            if load * side >= 1.0:
+                if alive and order.resting:
+                    send_cancel(world, agent, quote.slot, quote.id)
+                continue
+            target = centre - side * distance
+            price = np.int64(math.floor(target) if side > 0 else math.ceil(target))
+            if not alive:
+                quote.slot, quote.id = send_order(world, agent, side, price, size, m.GTC)
+                if quote.slot < 0:
+                    quote.slot, quote.id = 0, -1
+            elif order.resting and (
+                abs(price - order.price) > p.maker_tolerance * half or 2 * order.size < size
+            ):
+                send_replace(world, agent, quote.slot, quote.id, price, size)
+    _schedule(world, p.maker_refresh_s * (0.5 + next_uniform(world.stream)), w.MAKER, index)
+
+
+@kernel
+def _informed(world):
+    """Compare the touch with the value as seen through noise; take what is mispriced."""
+    p = world.parameters[0]
+    agent = _one_of(world, w.INFORMED_)
+    error = p.informed_noise_bps * 1e-4 * next_normal(world.stream)
+    value = world.values[w.VALUE_TICKS] * math.exp(error)
+    edge = p.informed_threshold_bps * 1e-4
+    size = _random_size(world, p.informed_size)
+    if value * (1.0 - edge) > _touch(world, 1):
+        _take(world, agent, 1, size, value * (1.0 - edge))
+    elif value * (1.0 + edge) < _touch(world, -1):
+        _take(world, agent, -1, size, value * (1.0 + edge))
+    _again(world, p.informed_rate, w.INFORMED)
+
+
+@kernel
+def _executor(world, index):
+    """Send the next child of a large order; when it is done, rest, then begin another."""
+    p = world.parameters[0]
+    parent = world.parents[index]
+    if parent.left <= 0:
+        # Waking from rest: a new large order of Pareto size.
+        size = p.executor_size_usd * next_uniform(world.stream) ** (-1.0 / p.executor_tail)
+        parent.left = _lots(world, min(size, _LARGEST * p.executor_size_usd))
+        parent.side = _random_side(world)
+        if next_uniform(world.stream) < p.executor_skill:
+            parent.side = 1 if world.values[w.VALUE_TICKS] > world.values[w.MID] else -1
+    side = parent.side
+    size = min(_random_size(world, 1.0), parent.left)
+    limit = _touch(world, side) * (1.0 + side * p.executor_slippage_bps * 1e-4)
+    _take(world, world.first[w.EXECUTORS_] + index, side, size, limit)
+    # Counted as done whether or not all of it traded: an executor keeps to its schedule.
+    parent.left -= size
+    pause = p.executor_child_s if parent.left > 0 else p.executor_idle_s
+    _schedule(world, next_exponential(world.stream, pause), w.EXECUTOR, index)
+
+
+@kernel
+def _trend(world, kind, group, rate, sign):
+    """Follow (`sign` 1) or oppose (-1) the difference between a fast and a slow average of the mid."""
+    p = world.parameters[0]
+    values = world.values
+    gap = math.log(values[w.FAST] / values[w.SLOW]) * 1e4
+    if abs(gap) > p.trend_threshold_bps:
+        side = sign if gap > 0.0 else -sign
+        limit = _touch(world, side) * (1.0 + side * p.protection_bps * 1e-4)
+        _take(world, _one_of(world, group), side, _random_size(world, 1.0), limit)
+    _again(world, rate, kind)
+
+
+@kernel
+def _value(world):
+    """Move the fundamental value by one step (exact Ornstein-Uhlenbeck), and the averages of the mid with it."""
+    p = world.parameters[0]
+    values = world.values
+    step_s = _VALUE_STEP_NS / _SECOND
+    keep = math.exp(-step_s / p.value_reversion_s)
+    deviation = p.value_volatility_bps * 1e-4 * math.sqrt(0.5 * p.value_reversion_s * (1.0 - keep * keep))
+    shock = deviation * next_normal(world.stream)
+    if next_uniform(world.stream) < p.jump_rate * step_s / 3600.0:
+        shock += p.jump_bps * 1e-4 * next_normal(world.stream)
+    before = values[w.LOG_VALUE]
+    values[w.LOG_VALUE] = keep * before + shock
+    values[w.VALUE_TICKS] *= math.exp(values[w.LOG_VALUE] - before)
+    values[w.FAST] += (values[w.MID] - values[w.FAST]) * min(1.0, 5.0 * step_s / p.trend_horizon_s)
+    values[w.SLOW] += (values[w.MID] - values[w.SLOW]) * min(1.0, step_s / p.trend_horizon_s)
+    push(world.heap, world.queue, world.clock[w.NOW_NS] + _VALUE_STEP_NS, w.VALUE, 0, 0, 0, 0)
+
+
+@kernel
+def start(world):
+    """Schedule everybody's first awakening."""
+    p = world.parameters[0]
+    push(world.heap, world.queue, world.clock[w.NOW_NS], w.VALUE, 0, 0, 0, 0)
+    for index in range(len(world.makers)):
+        _schedule(world, p.maker_refresh_s * next_uniform(world.stream), w.MAKER, index)
+    _again(world, p.limit_rate, w.NOISE_LIMIT)
+    _again(world, p.market_rate, w.NOISE_MARKET)
+    if world.first[w.INFORMED_ + 1] > world.first[w.INFORMED_]:
+        _again(world, p.informed_rate, w.INFORMED)
+    for index in range(len(world.parents)):
+        _schedule(world, next_exponential(world.stream, p.executor_idle_s), w.EXECUTOR, index)
+    if world.first[w.MOMENTUM_ + 1] > world.first[w.MOMENTUM_]:
+        _again(world, p.momentum_rate, w.MOMENTUM)
+    if world.first[w.REVERSION_ + 1] > world.first[w.REVERSION_]:
+        _again(world, p.reversion_rate, w.REVERSION)
+
+
+@kernel
+def wake(world):
+    """Let the agent of the event at hand act."""
+    event = world.event[0]
+    kind = event.kind
+    p = world.parameters[0]
+    if kind == w.NOISE_LIMIT:
+        _noise_limit(world)
+    elif kind == w.NOISE_EXPIRE:
+        _noise_expire(world)
+    elif kind == w.NOISE_MARKET:
+        _noise_market(world, _random_side(world))
+        _again(world, p.market_rate, w.NOISE_MARKET)
+    elif kind == w.EXCITED:
+        _noise_market(world, event.size)
+    elif kind == w.MAKER:
+        _maker(world, event.slot)
+    elif kind == w.INFORMED:
+        _informed(world)
+    elif kind == w.EXECUTOR:
+        _executor(world, event.slot)
+    elif kind == w.MOMENTUM:
+        _trend(world, w.MOMENTUM, w.MOMENTUM_, p.momentum_rate, 1)
+    elif kind == w.REVERSION:
+        _trend(world, w.REVERSION, w.REVERSION_, p.reversion_rate, -1)
+    else:
+        _value(world)

@@ -1,0 +1,137 @@
+"""The state of one market as arrays: what the kernels of venue and agents work on."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..features import EVENT
+from .event_queue import SCHEDULED
+from .matching import FILL, Book, new_book
+from .population import Population
+
+__all__ = ["ACCOUNT", "TRADE", "World", "new_world"]
+
+# Kinds of scheduled events. The first three are messages reaching the venue, the rest agents (or the value) waking.
+ORDER_ARRIVES, CANCEL_ARRIVES, REPLACE_ARRIVES = 0, 1, 2
+NOISE_LIMIT, NOISE_MARKET, NOISE_EXPIRE, EXCITED = 3, 4, 5, 6
+MAKER, INFORMED, EXECUTOR, MOMENTUM, REVERSION, VALUE = 7, 8, 9, 10, 11, 12
+
+# Indices into `clock`, int64.
+NOW_NS, NEXT_ORDER_ID, BATCH, LAST_RECEIVED_NS = 0, 1, 2, 3
+N_EVENTS, N_TRADES = 4, 5  # lines written to the tape's buffers
+SENT, LOST, IN_FLIGHT, FILLED_, CANCELLED_, EXPIRED_, REJECTED_ = 6, 7, 8, 9, 10, 11, 12
+STEPS, MESSAGES, VOLUME = 13, 14, 15
+START_NS = 16
+CLOCK_SIZE = 20
+
+# Indices into `values`, float64.
+# VALUE_TICKS is the fundamental value and MID the last mid of a two-sided book, both in ticks; TICK_LOT what one lot is
+# worth in quote units per tick of its price.
+LOG_VALUE, VALUE_TICKS, MID, FAST, SLOW, TICK_LOT = 0, 1, 2, 3, 4, 5
+VALUES_SIZE = 8
+
+# Indices into `units`, int64: what one tick, one lot and the fees are on the tape.
+TICK_UNITS, LOT_UNITS, MAKER_FEE, TAKER_FEE = 0, 1, 2, 3
+FEE_SCALE = 100_000_000  # fee rates are counted in 1e-8, so that fees are integers too
+
+# Indices into `first`, int64: the first agent of each kind; agents of a kind have consecutive ids.
+NOISE_, MAKERS_, INFORMED_, EXECUTORS_, MOMENTUM_, REVERSION_, ALL_ = 0, 1, 2, 3, 4, 5, 6
+KINDS = ("noise", "maker", "informed", "executor", "momentum", "reversion")
+
+ACCOUNT = np.dtype(
+    [
+        ("inventory", "<i8"),  # lots
+        ("cash", "<i8"),  # ticks times lots, before fees
+        ("fees", "<i8"),  # ticks times lots times 1e-8, paid (a rebate is negative)
+        ("bought", "<i8"),  # lots
+        ("sold", "<i8"),  # lots
+        ("commands", "<i8"),  # messages sent: the key of the next draw of the network
+        ("last_arrival_ns", "<i8"),  # of the agent's connection to the venue
+        ("kind", "<i8"),  # index into KINDS
+    ]
+)
+MAKER_STATE = np.dtype([("value", "<f8"), ("seen_ns", "<i8")])
+QUOTE = np.dtype([("id", "<i8"), ("slot", "<i8")])
+PARENT = np.dtype([("side", "<i8"), ("left", "<i8")])
+
+TRADE = np.dtype(
+    [
+        ("ts_ns", "<i8"),  # exchange time
+        ("price", "<i8"),  # units of 10**-price_precision
+        ("size", "<i8"),  # units of 10**-size_precision
+        ("taker_order", "<i8"),
+        ("maker_order", "<i8"),
+        ("taker", "<i4"),  # agent
+        ("maker", "<i4"),  # agent
+        ("side", "i1"),  # of the taker
+    ],
+    align=True,
+)
+
+
+class World(NamedTuple):
+    """Every array of a market. Replaced (not changed) when one of them must grow."""
+
+    book: Book
+    heap: np.ndarray  # SCHEDULED
+    queue: np.ndarray  # int64[2], state of the heap
+    event: np.ndarray  # SCHEDULED[1], the event at hand
+    clock: np.ndarray  # int64
+    values: np.ndarray  # float64
+    units: np.ndarray  # int64
+    first: np.ndarray  # int64
+    parameters: np.ndarray  # record[1]
+    stream: np.ndarray  # uint64[1], the agents' random stream
+    seed: np.ndarray  # uint64[1], key of the network's draws
+    accounts: np.ndarray  # ACCOUNT[agents]
+    makers: np.ndarray  # MAKER_STATE
+    quotes: np.ndarray  # QUOTE[makers, 2, levels]
+    parents: np.ndarray  # PARENT[executors]
+    fills: np.ndarray  # FILL
+    events: np.ndarray  # EVENT, the tape's buffer
+    trades: np.ndarray  # TRADE, the tape's buffer
+
+
+def new_world(population: Population, seed: np.random.SeedSequence, start_ns: int) -> World:
+    """Return the arrays of a market before anything has happened."""
+    p = population
+    counts = (p.noise_agents, p.makers, p.informed_agents, p.executors, p.momentum_agents, p.reversion_agents)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    accounts = np.zeros(first[-1], ACCOUNT)
+    accounts["kind"] = np.repeat(np.arange(len(counts)), counts)
+    accounts["last_arrival_ns"] = start_ns
+    stream, network = seed.generate_state(2, np.uint64)
+
+    clock = np.zeros(CLOCK_SIZE, np.int64)
+    clock[NOW_NS] = clock[START_NS] = clock[LAST_RECEIVED_NS] = start_ns
+    ticks = p.start_price / p.instrument.tick
+    values = np.zeros(VALUES_SIZE)
+    values[[VALUE_TICKS, MID, FAST, SLOW]] = ticks
+    values[TICK_LOT] = p.instrument.tick * p.instrument.lot
+    makers = np.zeros(p.makers, MAKER_STATE)
+    makers["value"] = ticks
+    makers["seen_ns"] = start_ns
+    quotes = np.zeros((p.makers, 2, p.maker_levels), QUOTE)
+    quotes["id"] = -1
+    i = p.instrument
+    fees = [round(fee * FEE_SCALE) for fee in (i.maker_fee, i.taker_fee)]
+    return World(
+        book=new_book(4096, 4096, prevent_self_trade=True),
+        heap=np.zeros(4096, SCHEDULED),
+        queue=np.zeros(2, np.int64),
+        event=np.zeros(1, SCHEDULED),
+        clock=clock,
+        values=values,
+        units=np.array([i.tick_units, i.lot_units, *fees], np.int64),
+        first=first,
+        parameters=p.record(),
+        stream=np.array([stream], np.uint64),
+        seed=np.array([network], np.uint64),
+        accounts=accounts,
+        makers=makers,
+        quotes=quotes,
+        parents=np.zeros(p.executors, PARENT),
+        fills=np.zeros(4096, FILL),
+        events=np.zeros(1 << 15, EVENT),
+        trades=np.zeros(1 << 14, TRADE),
+    )

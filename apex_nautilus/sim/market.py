@@ -1,0 +1,325 @@
+"""A market: a population, a seed, and a clock; what comes out is a tape."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+
+from ..features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL
+from ..risk import InstrumentSpec
+from . import _world as w
+from . import matching as m
+from ._agents import start, wake
+from ._jit import kernel
+from ._venue import deliver
+from .event_queue import LENGTH, pop
+from .population import Population
+
+__all__ = ["DEFAULT_START_NS", "Market", "Tape", "TapeStats", "run_many"]
+
+DEFAULT_START_NS = 1_735_689_600_000_000_000  # 2025-01-01T00:00:00Z
+DEFAULT_WARMUP_NS = 120_000_000_000
+
+_DONE, _PAUSED, _GROW_LADDER, _GROW_ORDERS, _GROW_HEAP, _GROW_FILLS, _FLUSH = 0, 1, 2, 3, 4, 5, 6
+_SLICE = 1 << 18  # events between two looks at the outside world
+_BIRTHS = 64  # more market orders than one trade can plausibly excite: the room kept free in the heap
+
+
+@kernel
+def _advance(world, until_ns, max_steps):
+    """Run events up to `until_ns` (inclusive); returns why it stopped, always before an event, never within."""
+    clock = world.clock
+    book = world.book
+    state = book.state
+    per_wake = 2 * world.quotes.shape[2] + 2
+    for _ in range(max_steps):
+        if world.queue[LENGTH] == 0 or world.heap[0].time_ns > until_ns:
+            clock[w.NOW_NS] = until_ns
+            return _DONE
+        if len(world.heap) - world.queue[LENGTH] < per_wake + _BIRTHS:
+            return _GROW_HEAP
+        if state[m.FREE_COUNT] < per_wake:
+            return _GROW_ORDERS
+        resting = state[m.BID_ORDERS] + state[m.ASK_ORDERS]
+        if len(world.fills) < resting:
+            return _GROW_FILLS
+        levels = state[m.BID_LEVELS] + state[m.ASK_LEVELS]
+        if len(world.events) - clock[w.N_EVENTS] < 2 * levels + 4 or len(world.trades) - clock[w.N_TRADES] < resting:
+            return _FLUSH
+        kind = world.heap[0].kind
+        if kind == w.ORDER_ARRIVES or kind == w.REPLACE_ARRIVES:
+            rests = kind == w.REPLACE_ARRIVES or book.orders[world.heap[0].slot].time_in_force == m.GTC
+            if rests and not m.fits(book, world.heap[0].price):
+                return _GROW_LADDER
+        pop(world.heap, world.queue, world.event)
+        clock[w.NOW_NS] = world.event[0].time_ns
+        clock[w.STEPS] += 1
+        if kind <= w.REPLACE_ARRIVES:
+            deliver(world)
+        else:
+            wake(world)
+    return _PAUSED
+
+
+@dataclass(frozen=True, slots=True)
+class TapeStats:
+    """What happened in a market from its birth to the end of a tape.
+
+    Every order sent is in exactly one of lost, in flight, resting, filled, cancelled, expired and rejected.
+
+    Attributes
+    ----------
+    events : events of the simulation (messages arriving and agents waking).
+    messages : messages sent to the venue, lost ones among them.
+    orders, lost, in_flight, resting, filled, cancelled, expired, rejected : orders by fate.
+    volume : units of 10**-size_precision traded.
+    """
+
+    events: int
+    messages: int
+    orders: int
+    lost: int
+    in_flight: int
+    resting: int
+    filled: int
+    cancelled: int
+    expired: int
+    rejected: int
+    volume: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """What a market published, and what its agents have come to.
+
+    Attributes
+    ----------
+    instrument : what was traded; prices and sizes are in units of its precisions.
+    events : features.EVENT[n], ordered by receive time; the first batch of the first tape is the whole book.
+    trades : TRADE[k], one line a match, with the agents on both sides (`trades_of` picks one agent's own).
+    accounts : ACCOUNT[agents] at the end, since the market's birth; inventories and cash sum to 0.
+    value : (s, 2) float64, the fundamental value in quote units against time in ns, once a second. No agent of a
+        strategy may see it; studies may.
+    start_ns, end_ns : span of the tape, exchange time.
+    stats : see TapeStats.
+    """
+
+    instrument: InstrumentSpec
+    events: np.ndarray
+    trades: np.ndarray
+    accounts: np.ndarray
+    value: np.ndarray
+    start_ns: int
+    end_ns: int
+    stats: TapeStats
+
+    def trades_of(self, agent: int) -> np.ndarray:
+        """The trades one agent had a part in."""
+        return self.trades[(self.trades["taker"] == agent) | (self.trades["maker"] == agent)]
+
+    def digest(self) -> str:
+        """sha256 of events, trades and accounts: equal tapes have equal digests, on any machine."""
+        digest = hashlib.sha256()
+        for part in (self.events, self.trades, self.accounts):
+            for name in part.dtype.names or ():  # field by field: padding bytes mean nothing
+                digest.update(np.ascontiguousarray(part[name]).tobytes())
+        return digest.hexdigest()
+
+
+class Market:
+    """One market that runs.
+
+    A market is born when it is made and lives as long as `run` is called: two runs of a minute give the two halves of
+    one run of two minutes. Before the first tape it runs `warmup_ns` unrecorded, so that the tape begins on a settled
+    book.
+
+    Parameters
+    ----------
+    population : who trades what; checked when it was made.
+    seed : a number, or a Generator from which one is drawn. Everything random comes of it.
+    start_ns : where the first tape starts, nanoseconds since the epoch.
+    warmup_ns : unrecorded time before.
+
+    Raises
+    ------
+    ValueError when a time is negative.
+
+    Examples
+    --------
+    >>> from apex_nautilus.sim import Market, profile
+    >>> tape = Market(profile("BTCUSDT-LINEAR.SIM"), seed=1).run(60_000_000_000)
+    >>> int(tape.accounts["inventory"].sum())
+    0
+    """
+
+    def __init__(
+        self,
+        population: Population,
+        seed: int | np.random.Generator,
+        *,
+        start_ns: int = DEFAULT_START_NS,
+        warmup_ns: int = DEFAULT_WARMUP_NS,
+    ) -> None:
+        if warmup_ns < 0 or start_ns < warmup_ns:
+            raise ValueError(f"warmup_ns: {warmup_ns} is outside [0, start_ns = {start_ns}]")
+        if isinstance(seed, np.random.Generator):
+            seed = int(seed.integers(1 << 63))
+        if seed < 0:
+            raise ValueError(f"seed: {seed} is negative")
+        self.population = population
+        self._world = w.new_world(population, np.random.SeedSequence(seed), start_ns - warmup_ns)
+        self._now_ns = start_ns
+        self._events: list[np.ndarray] = []
+        self._trades: list[np.ndarray] = []
+        self._values: list[tuple[int, float]] = []
+        self._begun = False
+
+    @property
+    def now_ns(self) -> int:
+        """Where the next tape starts."""
+        return self._now_ns
+
+    def run(self, duration_ns: int, *, progress: Callable[[float], None] | None = None) -> Tape:
+        """Let the market run and return what it published.
+
+        Parameters
+        ----------
+        duration_ns : positive.
+        progress : called now and then with the share done, at last with 1.0. What it raises stops the run; so does
+            Ctrl-C, within a fraction of a second.
+
+        Raises
+        ------
+        ValueError when `duration_ns` is not positive.
+        """
+        if duration_ns <= 0:
+            raise ValueError(f"duration_ns: {duration_ns} is not positive")
+        self._begin()
+        start_ns, end_ns = self._now_ns, self._now_ns + duration_ns
+        step_ns = 1_000_000_000
+        at = start_ns
+        while at < end_ns:
+            at = min(at - at % step_ns + step_ns, end_ns)
+            self._run_until(at)
+            if at % step_ns == 0:
+                value = float(self._world.values[w.VALUE_TICKS]) * self.population.instrument.tick
+                self._values.append((at, value))
+            if progress is not None and (at == end_ns or (at - start_ns) // step_ns % 64 == 0):
+                progress((at - start_ns) / duration_ns)
+        self._now_ns = end_ns
+        self._flush()
+        tape = Tape(
+            instrument=self.population.instrument,
+            events=_joined(self._events, EVENT),
+            trades=_joined(self._trades, w.TRADE),
+            accounts=self._world.accounts.copy(),
+            value=np.array(self._values, np.float64).reshape(-1, 2),
+            start_ns=start_ns,
+            end_ns=end_ns,
+            stats=self._stats(),
+        )
+        self._events, self._trades, self._values = [], [], []
+        return tape
+
+    # ------------------------------------------------------------------ inside
+
+    def _begin(self) -> None:
+        """Warm up, then put the whole book at the head of the tape."""
+        if self._begun:
+            return
+        self._begun = True
+        start(self._world)
+        if self._world.clock[w.NOW_NS] < self._now_ns:
+            self._run_until(self._now_ns)
+        self._flush()
+        self._events, self._trades = [self._snapshot()], []
+
+    def _run_until(self, until_ns: int) -> None:
+        while (why := _advance(self._world, until_ns, _SLICE)) != _DONE:
+            world = self._world
+            if why == _FLUSH:
+                self._flush()
+            elif why == _GROW_LADDER:
+                self._world = world._replace(book=m.grow_levels(world.book, int(world.heap[0]["price"])))
+            elif why == _GROW_ORDERS:
+                self._world = world._replace(book=m.grow_orders(world.book))
+            elif why == _GROW_HEAP:
+                self._world = world._replace(heap=np.concatenate([world.heap, np.zeros_like(world.heap)]))
+            elif why == _GROW_FILLS:
+                self._world = world._replace(fills=np.zeros(2 * len(world.fills), world.fills.dtype))
+
+    def _flush(self) -> None:
+        """Move the tape's buffers to the lists of what was written; widen a buffer that one event could overrun."""
+        world = self._world
+        clock, state = world.clock, world.book.state
+        self._events.append(world.events[: clock[w.N_EVENTS]].copy())
+        self._trades.append(world.trades[: clock[w.N_TRADES]].copy())
+        clock[w.N_EVENTS] = clock[w.N_TRADES] = 0
+        if len(world.events) < 4 * (state[m.BID_LEVELS] + state[m.ASK_LEVELS] + 4):
+            world = world._replace(events=np.zeros(2 * len(world.events), EVENT))
+        if len(world.trades) < 2 * (state[m.BID_ORDERS] + state[m.ASK_ORDERS] + 1):
+            world = world._replace(trades=np.zeros(2 * len(world.trades), w.TRADE))
+        self._world = world
+
+    def _snapshot(self) -> np.ndarray:
+        """The whole book as one batch: everything is cleared, then every level set, best first."""
+        world = self._world
+        book, clock = world.book, world.clock
+        occupied = book.levels[book.levels["orders"] > 0]
+        prices = book.orders["price"][occupied["head"]]
+        sides = book.orders["side"][occupied["head"]]
+        order = np.lexsort((-sides * prices, -sides))
+        events = np.zeros(len(occupied) + 1, EVENT)
+        clock[w.BATCH] += 1
+        clock[w.LAST_RECEIVED_NS] = max(clock[w.LAST_RECEIVED_NS], self._now_ns)
+        events["ts_event_ns"] = self._now_ns
+        events["ts_init_ns"] = clock[w.LAST_RECEIVED_NS]
+        events["sequence"] = clock[w.BATCH]
+        events["kind"] = KIND_LEVEL
+        events["kind"][0] = KIND_CLEAR
+        events["price"][1:] = prices[order] * world.units[w.TICK_UNITS]
+        events["size"][1:] = occupied["volume"][order] * world.units[w.LOT_UNITS]
+        events["side"][1:] = sides[order]
+        events["flags"][-1] = FLAG_LAST
+        return events
+
+    def _stats(self) -> TapeStats:
+        clock, state = self._world.clock, self._world.book.state
+        return TapeStats(
+            events=int(clock[w.STEPS]),
+            messages=int(clock[w.MESSAGES]),
+            orders=int(clock[w.SENT]),
+            lost=int(clock[w.LOST]),
+            in_flight=int(clock[w.IN_FLIGHT]),
+            resting=int(state[m.BID_ORDERS] + state[m.ASK_ORDERS]),
+            filled=int(clock[w.FILLED_]),
+            cancelled=int(clock[w.CANCELLED_]),
+            expired=int(clock[w.EXPIRED_]),
+            rejected=int(clock[w.REJECTED_]),
+            volume=int(clock[w.VOLUME] * self._world.units[w.LOT_UNITS]),
+        )
+
+
+def _joined(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype)
+
+
+def _run_one(population: Population, seed: int, duration_ns: int) -> Tape:
+    return Market(population, seed).run(duration_ns)
+
+
+def run_many(
+    population: Population, seeds: Iterable[int], duration_ns: int, *, workers: int = 1
+) -> list[Tape]:
+    """Run one market per seed; returns the tapes in the order of the seeds, the same with any number of workers.
+
+    With `workers` above 1 they run in that many fresh (spawned) processes.
+    """
+    jobs = [(population, seed, duration_ns) for seed in seeds]
+    if workers <= 1 or len(jobs) <= 1:
+        return [_run_one(*job) for job in jobs]
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_run_one, *zip(*jobs, strict=True)))
