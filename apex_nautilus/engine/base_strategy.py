@@ -136,6 +136,10 @@ class ApexStrategy(Strategy):
     phase : Phase
     refusals : int
         Orders of this agent that were denied, rejected or could not be changed.
+    genome_id : str
+        What it trades by; empty where a subclass has no genome.
+    rows : int
+        Rows of the feed it has seen.
     """
 
     spec: InstrumentSpec
@@ -167,6 +171,8 @@ class ApexStrategy(Strategy):
         self._closing_for = ""
         self._retiring = ""
         self._started = False
+        self.genome_id = ""
+        self.rows = 0
 
     # -- start and stop ------------------------------------------------------------------------------------
 
@@ -283,6 +289,10 @@ class ApexStrategy(Strategy):
             return self.account.balance
         equity = self.account.equity(self.feed.bid, self.feed.ask)
         return self.account.balance if math.isnan(equity) else equity
+
+    def decision_counts(self) -> dict[str, int]:
+        """How often a decision ended for each reason; for subclasses that count them."""
+        return {}
 
     def on_flat(self, trade: TradeRecord) -> None:
         """A position was closed completely; for subclasses."""

@@ -1,0 +1,352 @@
+"""Backtests on recorded order books: from a configuration to a result and a folder that keeps it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from nautilus_trader.backtest.config import BacktestRunConfig
+from nautilus_trader.backtest.engine import BacktestEngine
+from nautilus_trader.backtest.node import BacktestNode
+from nautilus_trader.core.data import Data
+from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.model.objects import Currency
+from nautilus_trader.persistence.catalog import ParquetDataCatalog
+
+from apex_nautilus.engine.config import (
+    BacktestConfig,
+    ConfigError,
+    agent_config,
+    hub_config,
+    marks_config,
+    nautilus_config,
+    parse_time,
+)
+from apex_nautilus.engine.market_data import batches, data_span
+from apex_nautilus.engine.marks import MarkKeeper
+from apex_nautilus.engine.records import FillRecord, TradeRecord
+from apex_nautilus.store.atomic import fsync_directory, move, write_atomic
+from apex_nautilus.store.ledger import LedgerWriter
+
+__all__ = ["AgentResult", "BacktestResult", "open_engine", "run_backtest", "run_market", "summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult:
+    """What became of one agent.
+
+    Attributes
+    ----------
+    slot, strategy_id, genome_id, instrument_id : str
+    capital, balance, equity : float
+        At birth; at the end without and with the profit of an open position, quote units.
+    fees : float
+        Commissions paid.
+    fills, trades : list
+        In order of time.
+    mark_ts_ns, mark_equity : (n,) ndarray
+        Its equity at the marks.
+    rows : int
+        Rows it decided or held on.
+    reasons : dict of str to int
+        How often a decision ended for each reason.
+    refusals : int
+        Orders denied or rejected.
+    """
+
+    slot: str
+    strategy_id: str
+    genome_id: str
+    instrument_id: str
+    capital: float
+    balance: float
+    equity: float
+    fees: float
+    fills: list[FillRecord]
+    trades: list[TradeRecord]
+    mark_ts_ns: np.ndarray
+    mark_equity: np.ndarray
+    rows: int
+    reasons: dict[str, int]
+    refusals: int
+
+    @property
+    def wins(self) -> int:
+        """Trades with a profit net of fees."""
+        return sum(trade.pnl > 0.0 for trade in self.trades)
+
+    @property
+    def max_drawdown(self) -> float:
+        """Largest fall of the marked equity from its peak so far, as a share of the peak; 0 without marks."""
+        if self.mark_equity.size == 0:
+            return 0.0
+        peaks = np.maximum.accumulate(np.concatenate([[self.capital], self.mark_equity]))[1:]
+        return float(np.max(1.0 - self.mark_equity / peaks, initial=0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """A finished backtest.
+
+    Attributes
+    ----------
+    run_id : str
+    folder : Path or None
+        Where it is kept; None when it was not written.
+    start_ns, end_ns : int
+        Of the data that ran.
+    objects : int
+        Book batches and trades that the engine processed.
+    account_change : float
+        Change of the venue account's balance, quote units; the agents' profits add up to it.
+    agents : list of AgentResult
+        In the order of the configuration.
+    """
+
+    run_id: str
+    folder: Path | None
+    start_ns: int
+    end_ns: int
+    objects: int
+    account_change: float
+    agents: list[AgentResult]
+
+
+@contextmanager
+def open_engine(config: BacktestRunConfig) -> Iterator[BacktestEngine]:
+    """Build the engine of one Nautilus configuration; it is disposed on leaving."""
+    node = BacktestNode(configs=[config])
+    try:
+        node.build()
+        engine = node.get_engine(config.id)
+        if engine is None:
+            raise RuntimeError(f"Nautilus built no engine for run {config.id}")
+        yield engine
+    finally:
+        node.dispose()
+
+
+def run_market(engine: BacktestEngine, market: Iterable[list[Data]]) -> int:
+    """Run lists of data through the engine, one after the other, and end the run; return how many objects ran.
+
+    The lists must follow each other in time; memory holds one at a time.
+    """
+    objects = 0
+    for chunk in market:
+        engine.add_data(chunk, validate=False, sort=True)
+        engine.run(streaming=True)
+        engine.clear_data()
+        objects += len(chunk)
+    engine.end()
+    return objects
+
+
+def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | None = None) -> BacktestResult:
+    """Run a backtest.
+
+    Parameters
+    ----------
+    config : BacktestConfig
+        From `load_config`.
+    write : bool
+        Keep the run in ``<runs>/<run id>/``: the configuration, the genomes that ran, the ledger of every fill and trade,
+        the marks and the result. The folder appears when it is complete. Two runs of the same configuration on the same
+        data write the same bytes.
+    run_id : str, optional
+        Name of the folder; default is the configuration's name and a number.
+
+    Raises
+    ------
+    ConfigError
+        When the run folder exists, or agents trade in more than one quote currency.
+    MarketDataError
+        When the catalog lacks an instrument or its book.
+    GenomeError
+        When a genome cannot be used.
+    """
+    final = _run_folder(config, run_id) if write else None
+    start_ns, end_ns = parse_time(config.start, "start"), parse_time(config.end, "end")
+    spans = [data_span(config.catalog, i) for i in config.instrument_ids]
+    lo = max(min(s[0] for s in spans), start_ns or 0)
+    hi = min(max(s[1] for s in spans), max(s[1] for s in spans) if end_ns is None else end_ns - 1)
+    if lo > hi:
+        raise ConfigError(f"start, end: the catalog {config.catalog} has no book in this span")
+    with open_engine(_nautilus(config)) as engine:
+        account_start = _balance(engine, config)
+        market = batches(
+            config.catalog, config.instrument_ids, start_ns=start_ns, end_ns=end_ns, chunk_size=config.chunk_size
+        )
+        objects = run_market(engine, market)
+        result = BacktestResult(
+            run_id=final.name if final else (run_id or config.name),
+            folder=final,
+            start_ns=lo,
+            end_ns=hi,
+            objects=objects,
+            account_change=_balance(engine, config) - account_start,
+            agents=_agent_results(engine),
+        )
+    if final is not None:
+        _write_run(final, config, result)
+    return result
+
+
+def _nautilus(config: BacktestConfig) -> BacktestRunConfig:
+    quotes = {_quote_of(config.catalog, i) for i in config.instrument_ids}
+    if len(quotes) > 1:
+        raise ConfigError(f"agents: all instruments must share one quote currency, got {', '.join(sorted(quotes))}")
+    return nautilus_config(
+        catalog=config.catalog,
+        instrument_ids=config.instrument_ids,
+        quote=quotes.pop(),
+        balance=config.venue.treasury + sum(a.capital for a in config.agents),
+        leverage=config.venue.leverage,
+        fills=config.venue.fills,
+        actors=[*(hub_config(i) for i in config.instrument_ids), marks_config(config.mark_s)],
+        strategies=[agent_config(a, f"{i + 1:03d}") for i, a in enumerate(config.agents)],
+    )
+
+
+def _quote_of(catalog: str, instrument_id: str) -> str:
+    (instrument,) = ParquetDataCatalog(catalog).instruments(instrument_ids=[instrument_id])
+    return instrument.quote_currency.code
+
+
+def _balance(engine: BacktestEngine, config: BacktestConfig) -> float:
+    """Total of the venue accounts, or their starting balances before the first run."""
+    venues = dict.fromkeys(InstrumentId.from_str(i).venue for i in config.instrument_ids)
+    start = config.venue.treasury + sum(a.capital for a in config.agents)
+    quote = Currency.from_str(_quote_of(config.catalog, config.instrument_ids[0]))
+    total = 0.0
+    for venue in venues:
+        account = engine.cache.account_for_venue(venue)
+        total += start if account is None else account.balance_total(quote).as_double()
+    return total
+
+
+def _agent_results(engine: BacktestEngine) -> list[AgentResult]:
+    (marks,) = (actor for actor in engine.trader.actors() if isinstance(actor, MarkKeeper))
+    results = []
+    for agent in marks.agents:
+        times, equities = marks.series(agent)
+        results.append(
+            AgentResult(
+                slot=agent.slot,
+                strategy_id=agent.id.value,
+                genome_id=agent.genome_id,
+                instrument_id=agent.instrument_id.value,
+                capital=agent.account.capital,
+                balance=agent.account.balance,
+                equity=agent.equity,
+                fees=agent.account.fees,
+                fills=agent.fills,
+                trades=agent.trades,
+                mark_ts_ns=times,
+                mark_equity=equities,
+                rows=agent.rows,
+                reasons=agent.decision_counts(),
+                refusals=agent.refusals,
+            )
+        )
+    return results
+
+
+# -- the run's folder -------------------------------------------------------------------------------------------
+
+
+def _run_folder(config: BacktestConfig, run_id: str | None) -> Path:
+    runs = Path(config.runs)
+    if run_id is not None:
+        if (runs / run_id).exists():
+            raise ConfigError(f"{runs / run_id}: this run exists already; choose another id")
+        return runs / run_id
+    number = 1
+    while (runs / f"{config.name}-{number:04d}").exists():
+        number += 1
+    return runs / f"{config.name}-{number:04d}"
+
+
+def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> None:
+    """Write everything into a folder beside the final one, then rename it into place."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staging = final.parent / f".{final.name}.writing"
+    shutil.rmtree(staging, ignore_errors=True)  # what a killed run left behind
+    (staging / "genomes").mkdir(parents=True)
+    (staging / "ledger").mkdir()
+    (staging / "marks").mkdir()
+    # Where things are on this machine does not belong to the record of a run; what they hold does.
+    portable = msgspec.structs.replace(
+        config,
+        catalog=os.path.basename(config.catalog),
+        runs="..",
+        agents=[msgspec.structs.replace(a, genome=f"genomes/{a.slot}.json") for a in config.agents],
+    )
+    write_atomic(staging / "config.json", msgspec.json.format(msgspec.json.encode(portable), indent=2) + b"\n")
+    for agent in config.agents:
+        write_atomic(staging / "genomes" / f"{agent.slot}.json", Path(agent.genome).read_bytes())
+    with LedgerWriter(staging / "ledger" / "backtest.jsonl", "backtest", group_commit=1_000_000) as ledger:
+        ledger.append_many(_ledger_lines(result))
+    for agent in result.agents:
+        np.save(staging / "marks" / f"{agent.slot}.npy", np.rec.fromarrays(
+            [agent.mark_ts_ns, agent.mark_equity], names="ts_ns,equity"
+        ))  # fmt: skip
+    write_atomic(staging / "result.json", msgspec.json.format(msgspec.json.encode(summary(result)), indent=2) + b"\n")
+    fsync_directory(staging)
+    move(staging, final)
+
+
+def _ledger_lines(result: BacktestResult) -> list[tuple[str, int, dict]]:
+    """Births, fills, trades and final states of all agents, by engine time."""
+    lines: list[tuple[int, int, str, dict]] = []
+    for order, agent in enumerate(result.agents):
+        who = {"slot": agent.slot, "strategy_id": agent.strategy_id}
+        birth = {**who, "genome_id": agent.genome_id, "instrument_id": agent.instrument_id, "capital": agent.capital}
+        lines.append((result.start_ns, order, "birth", birth))
+        lines.extend((f.ts_ns, order, "fill", {**who, **msgspec.structs.asdict(f)}) for f in agent.fills)
+        lines.extend((t.exit_ts_ns, order, "trade", {**who, **_finite(msgspec.structs.asdict(t))}) for t in agent.trades)
+        lines.append((result.end_ns, order, "end", {**who, "balance": agent.balance, "equity": agent.equity}))
+    lines.sort(key=lambda line: line[:2])  # stable: what one agent did at one instant stays in order
+    return [(kind, ts_ns, fields) for ts_ns, _, kind, fields in lines]
+
+
+def _finite(fields: dict) -> dict:
+    """JSON has no NaN: a number that is not known is null."""
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in fields.items()}
+
+
+def summary(result: BacktestResult) -> dict:
+    """The result in plain JSON values: one object an agent, no series."""
+    return {
+        "schema": "apex.backtest-result/1",
+        "run_id": result.run_id,
+        "start_ns": result.start_ns,
+        "end_ns": result.end_ns,
+        "objects": result.objects,
+        "account_change": result.account_change,
+        "agents": [
+            {
+                "slot": a.slot,
+                "strategy_id": a.strategy_id,
+                "genome_id": a.genome_id,
+                "instrument_id": a.instrument_id,
+                "capital": a.capital,
+                "balance": a.balance,
+                "equity": a.equity,
+                "fees": a.fees,
+                "fills": len(a.fills),
+                "trades": len(a.trades),
+                "wins": a.wins,
+                "max_drawdown": a.max_drawdown,
+                "rows": a.rows,
+                "reasons": a.reasons,
+                "refusals": a.refusals,
+            }
+            for a in result.agents
+        ],
+    }

@@ -1,0 +1,346 @@
+"""Run configurations: one JSON file a backtest, and the Nautilus configuration it stands for."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from nautilus_trader.backtest.config import (
+    BacktestDataConfig,
+    BacktestEngineConfig,
+    BacktestRunConfig,
+    BacktestVenueConfig,
+    ImportableFillModelConfig,
+)
+from nautilus_trader.cache.config import CacheConfig
+from nautilus_trader.common.config import ImportableActorConfig, LoggingConfig
+from nautilus_trader.model.data import OrderBookDelta
+from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.risk.config import RiskEngineConfig
+from nautilus_trader.trading.config import ImportableControllerConfig, ImportableStrategyConfig
+
+__all__ = [
+    "BACKTEST_SCHEMA",
+    "AgentConfig",
+    "BacktestConfig",
+    "ConfigError",
+    "VenueConfig",
+    "hub_config",
+    "load_config",
+    "marks_config",
+    "nautilus_config",
+    "parse_time",
+]
+
+BACKTEST_SCHEMA = "apex.backtest/1"
+
+_STRATEGY = "apex_nautilus.strategies.genome_strategy"
+_HUB = "apex_nautilus.engine.feed_hub"
+_MARKS = "apex_nautilus.engine.marks"
+_FILLS = "apex_nautilus.engine.fill_model"
+
+
+class ConfigError(ValueError):
+    """A run configuration that cannot be used; the message names file and field."""
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One agent: a genome in a slot.
+
+    Parameters
+    ----------
+    slot : str
+        Its name in tables, ledgers and reports.
+    instrument_id : str
+        What it trades; the genome must name the same.
+    genome : str
+        Path of a genome or champion file; relative to the configuration file.
+    capital : float
+        Its own money, quote units.
+    legs : {"native", "emulated"}
+        Where stop and take-profit live; see `ApexStrategyConfig`.
+    conflate_ms : int
+        Least time between two rows of the book clock.
+    multiplier : float
+        Scales every order.
+    """
+
+    slot: str
+    instrument_id: str
+    genome: str
+    capital: float = 200.0
+    legs: Literal["native", "emulated"] = "native"
+    conflate_ms: int = 0
+    multiplier: float = 1.0
+
+
+class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The simulated venue and the one account that all agents share.
+
+    Parameters
+    ----------
+    treasury : float
+        Money in the account beside the agents' capital, quote units. It only keeps the account's margin from binding:
+        what an agent may lose is its own capital.
+    leverage : float
+        Of the account.
+    fills : {"touch", "nautilus"}
+        ``touch``: resting orders are filled whole when the opposite touch reaches them, as in the replay.
+        ``nautilus``: only against the size displayed beyond their price.
+    """
+
+    treasury: float = 100_000.0
+    leverage: float = 10.0
+    fills: Literal["touch", "nautilus"] = "touch"
+
+
+class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A backtest (schema ``apex.backtest/1``).
+
+    Parameters
+    ----------
+    schema : str
+        ``apex.backtest/1``.
+    name : str
+        Names the run's folder; letters, digits, ``-`` and ``_``.
+    catalog : str
+        Path of the Nautilus ParquetDataCatalog; relative to the configuration file.
+    agents : list of AgentConfig
+    start, end : str or int, optional
+        ISO 8601 (UTC where no offset is given) or nanoseconds; start is included, end is not.
+    venue : VenueConfig
+    mark_s : float
+        Engine time between two equity marks.
+    chunk_size : int
+        Records read at a time.
+    runs : str
+        Folder of the runs; relative to the configuration file.
+    """
+
+    schema: Literal["apex.backtest/1"]
+    name: str
+    catalog: str
+    agents: list[AgentConfig]
+    start: str | int | None = None
+    end: str | int | None = None
+    venue: VenueConfig = VenueConfig()
+    mark_s: float = 1.0
+    chunk_size: int = 100_000
+    runs: str = "runs"
+
+    @property
+    def instrument_ids(self) -> list[str]:
+        """The instruments that agents trade, each once, in order of first use."""
+        return list(dict.fromkeys(agent.instrument_id for agent in self.agents))
+
+
+def parse_time(value: str | int | None, field: str) -> int | None:
+    """Return nanoseconds since the epoch of an ISO 8601 time or an integer of nanoseconds.
+
+    Raises
+    ------
+    ConfigError
+        When the text is not a time; `field` names it.
+    """
+    if value is None or isinstance(value, int):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ConfigError(f"{field}: {value!r} is not an ISO 8601 time, as in 2024-08-08T23:54:00Z") from None
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+    whole = int(moment.timestamp() // 1) if moment.microsecond == 0 else math.floor(moment.timestamp())
+    return whole * 1_000_000_000 + moment.microsecond * 1_000
+
+
+def load_config(path: str | os.PathLike[str]) -> BacktestConfig:
+    """Read a run configuration; paths in it become absolute.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, is not JSON, has an unknown field or a value out of range. The message names the file
+        and the field.
+    """
+    source = Path(path)
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read ({error.strerror or error})") from None
+    try:
+        config = msgspec.json.decode(data, type=BacktestConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {_readable(str(error))}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: not JSON ({error})") from None
+    try:
+        _check(config)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    folder = source.resolve().parent
+    return msgspec.structs.replace(
+        config,
+        catalog=str(folder / config.catalog),
+        runs=str(folder / config.runs),
+        agents=[msgspec.structs.replace(a, genome=str(folder / a.genome)) for a in config.agents],
+    )
+
+
+def _readable(message: str) -> str:
+    """msgspec's message with the field first: ``agents[0].capital: Expected `float`, got `str```."""
+    text, at, place = message.rpartition(" - at `$")
+    return f"{place.rstrip('`').lstrip('.') or 'the file'}: {text}" if at else message
+
+
+def _check(config: BacktestConfig) -> None:
+    if not config.name or not all(c.isalnum() or c in "-_" for c in config.name) or not config.name.isascii():
+        raise ConfigError(f"name: {config.name!r} may hold letters, digits, '-' and '_' only")
+    if not config.agents:
+        raise ConfigError("agents: at least one agent is needed")
+    slots = [agent.slot for agent in config.agents]
+    for i, agent in enumerate(config.agents):
+        where = f"agents[{i}]"
+        if not agent.slot:
+            raise ConfigError(f"{where}.slot: must not be empty")
+        if slots.index(agent.slot) != i:
+            raise ConfigError(f"{where}.slot: {agent.slot!r} is taken by agents[{slots.index(agent.slot)}]")
+        try:
+            InstrumentId.from_str(agent.instrument_id)
+        except ValueError as error:
+            raise ConfigError(f"{where}.instrument_id: {error}") from None
+        _positive(agent.capital, f"{where}.capital")
+        if not 0 <= agent.conflate_ms <= 86_400_000:
+            raise ConfigError(f"{where}.conflate_ms: must lie in [0, 86400000], got {agent.conflate_ms}")
+        if not (math.isfinite(agent.multiplier) and agent.multiplier >= 0.0):
+            raise ConfigError(f"{where}.multiplier: must be finite and not negative, got {agent.multiplier!r}")
+    _positive(config.venue.leverage, "venue.leverage")
+    if not (math.isfinite(config.venue.treasury) and config.venue.treasury >= 0.0):
+        raise ConfigError(f"venue.treasury: must be finite and not negative, got {config.venue.treasury!r}")
+    if not (math.isfinite(config.mark_s) and config.mark_s >= 0.001):
+        raise ConfigError(f"mark_s: must be at least 0.001, got {config.mark_s!r}")
+    if config.chunk_size < 1_000:
+        raise ConfigError(f"chunk_size: must be at least 1000, got {config.chunk_size}")
+    start, end = parse_time(config.start, "start"), parse_time(config.end, "end")
+    if start is not None and end is not None and end <= start:
+        raise ConfigError("end: must be later than start")
+
+
+def _positive(value: float, field: str) -> None:
+    if not (math.isfinite(value) and value > 0.0):
+        raise ConfigError(f"{field}: must be finite and positive, got {value!r}")
+
+
+# -- the Nautilus configuration -------------------------------------------------------------------------------
+
+
+def hub_config(instrument_id: str, preload: dict[str, list[str]] | None = None) -> ImportableActorConfig:
+    """The feed hub of one instrument; see `FeedHubConfig` for `preload`."""
+    return ImportableActorConfig(
+        actor_path=f"{_HUB}:FeedHub",
+        config_path=f"{_HUB}:FeedHubConfig",
+        config={"component_id": f"FeedHub-{instrument_id}", "instrument_id": instrument_id, "preload": preload or {}},
+    )
+
+
+def marks_config(interval_s: float) -> ImportableActorConfig:
+    """The keeper of equity marks."""
+    return ImportableActorConfig(
+        actor_path=f"{_MARKS}:MarkKeeper",
+        config_path=f"{_MARKS}:MarkKeeperConfig",
+        config={"component_id": "MarkKeeper", "interval_s": interval_s},
+    )
+
+
+def agent_config(agent: AgentConfig, order_id_tag: str) -> ImportableStrategyConfig:
+    """The strategy of one agent. The id tag must never be used again in the same node."""
+    return ImportableStrategyConfig(
+        strategy_path=f"{_STRATEGY}:GenomeStrategy",
+        config_path=f"{_STRATEGY}:GenomeStrategyConfig",
+        config={
+            "order_id_tag": order_id_tag,
+            "log_events": False,
+            "log_commands": False,
+            **{field: getattr(agent, field) for field in agent.__struct_fields__},
+        },
+    )
+
+
+def nautilus_config(
+    *,
+    catalog: str,
+    instrument_ids: Sequence[str],
+    quote: str,
+    balance: float,
+    leverage: float = 10.0,
+    fills: str = "touch",
+    actors: Sequence[ImportableActorConfig] = (),
+    strategies: Sequence[ImportableStrategyConfig] = (),
+    controller: ImportableControllerConfig | None = None,
+) -> BacktestRunConfig:
+    """Return the Nautilus configuration of one run on order books.
+
+    What is set beside the arguments, and why:
+
+    - ``book_type`` L2_MBP, ``trade_execution`` off: orders meet the recorded book, a reported trade moves nothing;
+    - netting by strategy, one margin account a venue, no reduce-only enforcement (agents share the account);
+    - the throttle of 100 orders a second is lifted, as it denies silently; logging is bypassed, as it builds the text of
+      every datum even at level ERROR; the portfolio analysis is off, as it takes quadratic time in trades;
+    - the engine is kept after the run (its cache holds orders and positions), and exceptions are raised.
+
+    Parameters
+    ----------
+    catalog : path of the catalog.
+    instrument_ids : what is traded; one venue account is opened for each venue among them.
+    quote : currency of the account.
+    balance : starting balance of each venue's account.
+    leverage, fills : see `VenueConfig`.
+    actors, strategies, controller : what runs in the node.
+    """
+    fill_model = None
+    if fills == "touch":
+        fill_model = ImportableFillModelConfig(
+            fill_model_path=f"{_FILLS}:TouchFillModel",
+            config_path="nautilus_trader.backtest.config:FillModelConfig",
+            config={},
+        )
+    venues = list(dict.fromkeys(InstrumentId.from_str(i).venue.value for i in instrument_ids))
+    return BacktestRunConfig(
+        venues=[
+            BacktestVenueConfig(
+                name=venue,
+                oms_type="NETTING",
+                account_type="MARGIN",
+                book_type="L2_MBP",
+                starting_balances=[f"{balance:.8f} {quote}"],
+                default_leverage=leverage,
+                fill_model=fill_model,
+                trade_execution=False,
+                bar_execution=False,
+                use_reduce_only=False,
+            )
+            for venue in venues
+        ],
+        data=[
+            BacktestDataConfig(catalog_path=catalog, data_cls=OrderBookDelta.fully_qualified_name(), instrument_id=i)
+            for i in map(InstrumentId.from_str, instrument_ids)
+        ],
+        engine=BacktestEngineConfig(
+            trader_id="APEX-001",
+            logging=LoggingConfig(bypass_logging=True),
+            risk_engine=RiskEngineConfig(
+                max_order_submit_rate="1000000/00:00:01", max_order_modify_rate="1000000/00:00:01"
+            ),
+            cache=CacheConfig(drop_instruments_on_reset=False),
+            actors=list(actors),
+            strategies=list(strategies),
+            controller=controller,
+            run_analysis=False,
+        ),
+        raise_exception=True,
+        dispose_on_completion=False,
+    )
