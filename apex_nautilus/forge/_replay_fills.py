@@ -1,0 +1,95 @@
+"""When and at what price the replay's orders fill. The assumptions are written out in docs/replay.md."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from apex_nautilus.forge._replay_records import EXIT_MAX_HOLD, EXIT_STOP, EXIT_TAKE_PROFIT
+from apex_nautilus.risk import walk_kernel
+
+#: Path events checked for a barrier at once; a stretch without an exit costs one test.
+SCAN = 64
+
+
+@njit(cache=True, error_model="numpy")
+def first_at_or_after(times, moment: int, start: int) -> int:
+    """Return the first index >= `start` with ``times[index] >= moment``, or ``len(times)``; gallops from
+    `start`."""
+    n = times.shape[0]
+    if start >= n or times[start] >= moment:
+        return start
+    step = 1
+    low = start
+    while low + step < n and times[low + step] < moment:
+        low += step
+        step *= 2
+    high = min(low + step, n)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if times[middle] < moment:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@njit(cache=True, error_model="numpy")
+def first_crossing(floor_prices, floor: float, ceiling_prices, ceiling: float, start: int, end: int) -> int:
+    """Return the first event in [start, end] with floor price <= floor or ceiling price >= ceiling, or ``end
+    + 1``."""
+    event = start
+    while event + SCAN <= end + 1:
+        # Without a way out of the loop it is done with vector instructions.
+        crossed = 0
+        for i in range(event, event + SCAN):
+            crossed |= (floor_prices[i] <= floor) | (ceiling_prices[i] >= ceiling)
+        if crossed != 0:
+            break
+        event += SCAN
+    while event <= end:
+        if floor_prices[event] <= floor or ceiling_prices[event] >= ceiling:
+            return event
+        event += 1
+    return end + 1
+
+
+@njit(cache=True, error_model="numpy")
+def find_exit(market, side: int, take_profit: float, stop: float, start: int, end: int, close_event: int):
+    """Return (event, kind) of the exit in [start, end], kind 0 where there is none.
+
+    Legs are checked before max_hold, and the stop before the take-profit.
+    """
+    last = min(end, close_event)
+    if side > 0:
+        event = first_crossing(market.low_bid, stop, market.high_bid, take_profit, start, last)
+        if event <= last:
+            return event, EXIT_STOP if market.low_bid[event] <= stop else EXIT_TAKE_PROFIT
+    else:
+        event = first_crossing(market.low_ask, take_profit, market.high_ask, stop, start, last)
+        if event <= last:
+            return event, EXIT_STOP if market.high_ask[event] >= stop else EXIT_TAKE_PROFIT
+    if close_event <= end:
+        return close_event, EXIT_MAX_HOLD
+    return end + 1, 0
+
+
+@njit(cache=True, error_model="numpy")
+def market_price(market, event: int, direction: int, quantity: float) -> float:
+    """Return the average price of a market order on the book of `event` (of a bar: at its close)."""
+    touch = market.ask[event] if direction > 0 else market.bid[event]
+    return walk_kernel(market.depth[event], direction, quantity, touch)
+
+
+@njit(cache=True, error_model="numpy")
+def exit_price(
+    market, event: int, kind: int, side: int, quantity: float, take_profit: float, stop: float
+) -> float:
+    """Return the price at which a position of `side` leaves at `event`."""
+    if kind == EXIT_TAKE_PROFIT:
+        return take_profit
+    if kind == EXIT_STOP and market.is_bars != 0:
+        # Within a bar the stop is met at its own price, unless the bar opened beyond it.
+        if side > 0:
+            return min(stop, market.open_bid[event])
+        return max(stop, market.open_ask[event])
+    return market_price(market, event, -side, quantity)

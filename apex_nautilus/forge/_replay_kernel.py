@@ -1,0 +1,298 @@
+"""The replay of one genome over a stretch of rows: evaluate, enter, guard, leave. Compiled, without the GIL.
+
+State between stretches is a record, so that many genomes can take turns on rows that are in cache. The genome
+is evaluated in short blocks, and only while the agent is flat: what it would have said about a row on which
+it holds a position changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from apex_nautilus.forge._replay_fills import exit_price, find_exit, first_at_or_after, market_price
+from apex_nautilus.forge._replay_records import EXIT_END, EXIT_MAX_HOLD, EXIT_STOP, EXIT_TAKE_PROFIT
+from apex_nautilus.forge.fitness import time_to_target_kernel
+from apex_nautilus.genome import range_kernel
+from apex_nautilus.risk import (
+    BELOW_MINIMUM,
+    ORDER,
+    calibrate_kernel,
+    decide_at_deviation_kernel,
+    return_deviation_kernel,
+    ruined_kernel,
+)
+from apex_nautilus.risk.bracket import STOP_VOLATILITY
+
+#: Rows evaluated at once: outputs and temporaries of a typical program stay in the first-level cache.
+BLOCK = 256
+
+#: Rows on which confidence and size are evaluated at once, from the first row that signals.
+FULL_BLOCK = 32
+
+
+@njit(cache=True, error_model="numpy")
+def first_signal(signals, start: int, end: int, threshold: float) -> int:
+    """Return the first place in [start, end) where the signal is beyond +-threshold, or `end`."""
+    place = start
+    while place + 32 <= end:
+        beyond = 0
+        for i in range(place, place + 32):
+            beyond |= abs(signals[i]) > threshold
+        if beyond != 0:
+            break
+        place += 32
+    while place < end:
+        if abs(signals[place]) > threshold:
+            return place
+        place += 1
+    return end
+
+
+@njit(cache=True, error_model="numpy")
+def equity_of(state) -> float:
+    """Return the equity of a flat agent."""
+    return state.capital + (state.realised - state.fees)
+
+
+@njit(cache=True, error_model="numpy")
+def note_equity(state, result, equity: float) -> None:
+    """Move the running peak and the largest drawdown."""
+    if equity > state.peak:
+        state.peak = equity
+    fall = (state.peak - equity) / state.peak
+    if fall > result.max_drawdown:
+        result.max_drawdown = fall
+
+
+@njit(cache=True, error_model="numpy")
+def marked_equity(market, state, event: int) -> float:
+    """Return equity with the open position at the touch it would close on at `event`, its entry fee paid."""
+    equity = equity_of(state)
+    if state.side > 0 and event >= state.entry_event:
+        return equity - state.entry_fee + state.quantity * (market.bid[event] - state.entry_price)
+    if state.side < 0 and event >= state.entry_event:
+        return equity - state.entry_fee - state.quantity * (market.ask[event] - state.entry_price)
+    return equity
+
+
+@njit(cache=True, error_model="numpy")
+def close_position(market, rules, state, result, trades, event: int, kind: int) -> None:
+    """Leave the position at `event`, book the trade, and say whether target or ruin has come."""
+    side = state.side
+    quantity = state.quantity
+    price = exit_price(market, event, kind, side, quantity, state.take_profit, state.stop)
+    notional = quantity * price
+    fee = notional * (rules.maker_fee if kind == EXIT_TAKE_PROFIT else rules.taker_fee)
+    before = equity_of(state)
+    gross = side * quantity * (price - state.entry_price)
+    fees = state.entry_fee + fee
+    state.realised += gross
+    state.fees += fees
+    equity = equity_of(state)
+    profit = gross - fees
+
+    place = result.n_trades
+    if place < trades.shape[0]:
+        trade = trades[place]
+        trade.entry_row = state.entry_row
+        trade.entry_event = state.entry_event
+        trade.exit_event = event
+        trade.entry_ts_ns = state.entry_ts_ns
+        trade.exit_ts_ns = market.ts_ns[event]
+        trade.side = side
+        trade.quantity = quantity
+        trade.entry_price = state.entry_price
+        trade.exit_price = price
+        trade.take_profit = state.take_profit
+        trade.stop = state.stop
+        trade.exit_kind = kind
+        trade.fees = fees
+        trade.profit = profit
+        trade.equity_after = equity
+        trade.p = state.p
+        trade.fraction = state.fraction
+
+    result.n_trades += 1
+    result.n_wins += profit > 0.0
+    result.n_take_profits += kind == EXIT_TAKE_PROFIT
+    result.n_stops += kind == EXIT_STOP
+    result.n_timeouts += kind == EXIT_MAX_HOLD
+    change = profit / before
+    result.sum_return += change
+    result.sum_return2 += change * change
+    result.sum_return3 += change * change * change
+    result.sum_return4 += change * change * change * change
+    result.gross_profit += gross
+    result.fees += fees
+    result.traded_notional += notional + quantity * state.entry_price
+    paid = fees + state.entry_cost
+    if kind != EXIT_TAKE_PROFIT:
+        paid += side * quantity * (0.5 * (market.bid[event] + market.ask[event]) - price)
+    result.costs += paid
+
+    state.side = 0
+    note_equity(state, result, equity)
+    if result.target_ts_ns < 0 and equity >= state.target_equity:
+        result.target_ts_ns = market.ts_ns[event]
+    touch = market.bid[event] if side > 0 else market.ask[event]
+    if ruined_kernel(rules, equity, touch):
+        result.ruin_ts_ns = market.ts_ns[event]
+
+
+@njit(cache=True, error_model="numpy")
+def try_entry(market, rules, state, result, row, signal, score, size_output, last_event, latency_ns) -> bool:
+    """Decide on `row` and open the position where the order would fill by `last_event`; return whether it
+    did."""
+    p = calibrate_kernel(rules, score)
+    # Cost only lowers the reward to risk, so most rows without an edge are known before any other arithmetic.
+    if rules.taker_fee >= 0.0 and not p * (1.0 + rules.reward_risk) > 1.0:
+        return False
+    event = market.row_event[row]
+    deviation = math.nan
+    if rules.stop_kind == STOP_VOLATILITY:
+        deviation = return_deviation_kernel(market.log_returns, row, rules.stop_window)
+    order = decide_at_deviation_kernel(
+        rules, signal, score, size_output, market.bid[event], market.ask[event], market.depth[event],
+        deviation, equity_of(state), 1.0,
+    )  # fmt: skip
+    if order.reason != ORDER:
+        result.n_below_minimum += order.reason == BELOW_MINIMUM
+        return False
+
+    entry_ts = market.ts_ns[event] + latency_ns
+    fill = event
+    if market.is_bars != 0:
+        entry_ts = market.ts_ns[event]
+        fill = event + 1
+    elif latency_ns > 0:
+        if entry_ts > market.ts_ns[last_event]:
+            return False
+        fill = first_at_or_after(market.ts_ns, entry_ts + 1, event) - 1
+    # The legs need one event to be checked on.
+    first_checked = fill if market.is_bars != 0 else fill + 1
+    if first_checked > last_event:
+        return False
+
+    side = order.side
+    if market.is_bars != 0:
+        price = market.open_ask[fill] if side > 0 else market.open_bid[fill]
+        middle = 0.5 * (market.open_ask[fill] + market.open_bid[fill])
+    else:
+        price = market_price(market, fill, side, order.quantity)
+        middle = 0.5 * (market.ask[fill] + market.bid[fill])
+    close_event = first_at_or_after(market.ts_ns, entry_ts + rules.max_hold_ns, first_checked)
+    if latency_ns > 0 and market.is_bars == 0 and close_event < market.ts_ns.shape[0]:
+        close_event = (
+            first_at_or_after(market.ts_ns, market.ts_ns[close_event] + latency_ns + 1, close_event) - 1
+        )
+
+    state.side = side
+    state.entry_row = row
+    state.entry_event = fill
+    state.entry_ts_ns = entry_ts
+    state.next_event = first_checked
+    state.close_event = close_event
+    state.quantity = order.quantity
+    state.entry_price = price
+    state.take_profit = order.take_profit
+    state.stop = order.stop
+    state.entry_fee = order.quantity * price * rules.taker_fee
+    state.entry_cost = side * order.quantity * (price - middle)
+    state.p = order.p
+    state.fraction = order.fraction
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def advance(
+    market, rules, signal_code, signal_operands, opcodes, operands, constants, n_outputs, state, result,
+    trades, scratch, signals, outputs, lo, hi, last_event, latency_ns,
+) -> None:  # fmt: skip
+    """Replay rows [lo, hi): check the open position up to the last of their events, decide wherever flat.
+
+    Rows [signal_from, signal_to) have their signal in `signals`, rows [full_from, full_to) all outputs in
+    `outputs`.
+    """
+    end = market.row_event[hi - 1]
+    row = max(lo, state.next_row)
+    signal_from = signal_to = full_from = full_to = hi
+    while result.ruin_ts_ns < 0:
+        if state.side != 0:
+            event, kind = find_exit(
+                market, state.side, state.take_profit, state.stop, state.next_event, end, state.close_event
+            )
+            if kind == 0:
+                state.next_event = max(state.next_event, end + 1)
+                break
+            close_position(market, rules, state, result, trades, event, kind)
+            # A row at the very event of the exit may be traded again.
+            row = first_at_or_after(market.row_event, event, row)
+            state.next_row = row
+            continue
+        if row >= hi:
+            break
+        if not signal_from <= row < signal_to:
+            signal_from = row
+            signal_to = min(row + BLOCK, hi)
+            result.invalid += range_kernel(
+                signal_code,
+                signal_operands,
+                constants,
+                market.features,
+                signal_from,
+                signal_to,
+                scratch,
+                signals,
+            )
+            result.rows_evaluated += signal_to - signal_from
+        row = signal_from + first_signal(
+            signals[0], row - signal_from, signal_to - signal_from, rules.entry_threshold
+        )
+        if row >= signal_to:
+            continue
+        if not full_from <= row < full_to:
+            full_from = row
+            full_to = min(row + FULL_BLOCK, hi)
+            range_kernel(opcodes, operands, constants, market.features, full_from, full_to, scratch, outputs)
+        place = row - full_from
+        size_output = outputs[2, place] if n_outputs > 2 else 0.0
+        try_entry(
+            market,
+            rules,
+            state,
+            result,
+            row,
+            outputs[0, place],
+            outputs[1, place],
+            size_output,
+            last_event,
+            latency_ns,
+        )
+        row += 1
+
+
+@njit(cache=True, error_model="numpy")
+def finish(market, rules, state, result, trades, target, start_ns, last_event) -> None:
+    """Close what is still open at the last event and derive the summary numbers."""
+    if state.side != 0:
+        close_position(market, rules, state, result, trades, last_event, EXIT_END)
+    result.final_equity = equity_of(state)
+    n = result.n_trades
+    result.kurtosis = 3.0
+    if n > 1:
+        mean = result.sum_return / n
+        raw2, raw3, raw4 = result.sum_return2 / n, result.sum_return3 / n, result.sum_return4 / n
+        variance = raw2 - mean * mean
+        if variance > 1e-12 * raw2:
+            deviation = math.sqrt(variance)
+            result.sharpe = mean / deviation
+            result.skew = (raw3 - 3.0 * mean * raw2 + 2.0 * mean**3) / deviation**3
+            result.kurtosis = (raw4 - 4.0 * mean * raw3 + 6.0 * mean**2 * raw2 - 3.0 * mean**4) / variance**2
+    horizon = market.ts_ns[last_event] - start_ns
+    target_after = result.target_ts_ns - start_ns if result.target_ts_ns >= 0 else -1
+    ruin_after = result.ruin_ts_ns - start_ns if result.ruin_ts_ns >= 0 else -1
+    result.fitness = time_to_target_kernel(
+        result.final_equity / state.capital, target, float(target_after), float(ruin_after), float(horizon)
+    )

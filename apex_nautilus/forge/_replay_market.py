@@ -1,0 +1,246 @@
+"""What the replay walks: decision rows, and the path of touches between them, as plain read-only arrays."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from apex_nautilus.risk import log_returns_kernel
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class MarketArrays(NamedTuple):
+    """Rows to decide on and the path to trade on; make it with `book_market`, `bar_market` or
+    `dataset_market`.
+
+    N rows, M path events, F features. Every array is read-only; `features` is kept column by column (Fortran
+    order), because a genome reads few of them, and whole rows would fetch the others from memory as well; all
+    else is in C order. In a book market the low, high and open arrays are the touch itself; in a bar market
+    they are the bar's prices with the modelled half spread taken off (bid) or put on (ask), and `bid` and
+    `ask` are those of the close.
+
+    Attributes
+    ----------
+    features : (N, F) float64
+    row_event : (N,) int64
+        Path event at which each row's decision is taken, not falling.
+    log_returns : (N - 1,) float64
+        Of the mid, from each row to the next.
+    ts_ns : (M,) int64
+        Time of each path event, not falling; of a bar, its close.
+    bid, ask : (M,) float64
+    low_bid, high_bid, low_ask, high_ask, open_bid, open_ask : (M,) float64
+    depth : (M, 4, K) float64
+        Bid prices, bid sizes, ask prices, ask sizes, best level first; K = 0 in a bar market.
+    is_bars : int
+        1 for a bar market.
+    """
+
+    features: Floats
+    row_event: Integers
+    log_returns: Floats
+    ts_ns: Integers
+    bid: Floats
+    ask: Floats
+    low_bid: Floats
+    high_bid: Floats
+    low_ask: Floats
+    high_ask: Floats
+    open_bid: Floats
+    open_ask: Floats
+    depth: Floats
+    is_bars: int
+
+
+class DatasetLike(Protocol):
+    """What `dataset_market` reads of a dataset; the last five are read where `is_bars`."""
+
+    is_bars: bool
+    features: Floats
+    row_event: Integers
+    path_ts_ns: Integers
+    path_bid: Floats
+    path_ask: Floats
+    path_depth: Floats
+    path_open: Floats | None
+    path_high: Floats | None
+    path_low: Floats | None
+    path_close: Floats | None
+    path_half_spread: Floats | None
+
+
+def _frozen(values: ArrayLike, dtype: type, ndim: int, name: str) -> NDArray:
+    """Return `values` as a plain read-only C array (a view where possible), so that kernels compile once."""
+    array = np.asarray(values)
+    if array.ndim != ndim:
+        raise ValueError(f"replay: {name} must have {ndim} dimension(s), got shape {array.shape}")
+    view = np.ascontiguousarray(array, dtype=dtype).view(np.ndarray).view()
+    view.flags.writeable = False
+    return view
+
+
+def _columns(features: ArrayLike) -> Floats:
+    """Return the feature matrix in Fortran order, read-only; a copy, unless it is so already."""
+    array = np.asarray(features)
+    if array.ndim != 2:
+        raise ValueError(f"replay: features must have shape (rows, features), got {array.shape}")
+    if array.shape[1] < 2:
+        # A single column is in C and in Fortran order, another type to numba, which would compile everything again.
+        array = np.hstack([array, np.zeros((array.shape[0], 2 - array.shape[1]))])
+    view = np.asfortranarray(array, dtype=np.float64).view(np.ndarray).view()
+    view.flags.writeable = False
+    return view
+
+
+def _check_path(ts_ns: Integers, row_event: Integers, features: Floats, prices: dict[str, Floats]) -> None:
+    for name, array in prices.items():
+        if array.shape[0] != ts_ns.shape[0]:
+            raise ValueError(
+                f"replay: {name} has {array.shape[0]} path events, the path has {ts_ns.shape[0]}"
+            )
+    if row_event.shape[0] != features.shape[0]:
+        raise ValueError(f"replay: {features.shape[0]} rows of features, {row_event.shape[0]} of row_event")
+    if np.any(np.diff(ts_ns) < 0):
+        raise ValueError("replay: the path goes back in time; sort it by ts_ns")
+    if row_event.size and (
+        row_event[0] < 0 or row_event[-1] >= ts_ns.shape[0] or np.any(np.diff(row_event) < 0)
+    ):
+        raise ValueError("replay: row_event must not fall and must point into the path")
+
+
+def _mid_log_returns(bid: Floats, ask: Floats, row_event: Integers) -> Floats:
+    mids = 0.5 * (bid[row_event] + ask[row_event])
+    out = np.empty(max(mids.shape[0] - 1, 0))
+    log_returns_kernel(mids, out)
+    return _frozen(out, np.float64, 1, "log_returns")
+
+
+def book_market(
+    *,
+    features: ArrayLike,
+    row_event: ArrayLike,
+    ts_ns: ArrayLike,
+    bid: ArrayLike,
+    ask: ArrayLike,
+    depth: ArrayLike | None = None,
+) -> MarketArrays:
+    """Return a market of order-book events.
+
+    Parameters
+    ----------
+    features : (N, F) array_like
+        One row a decision.
+    row_event : (N,) array_like
+        Path event of each row.
+    ts_ns, bid, ask : (M,) array_like
+        The path: time and touch at every event on a two-sided, uncrossed book.
+    depth : (M, 4, K) array_like, optional
+        Displayed levels at each event; without it every market order fills at the touch.
+
+    Raises
+    ------
+    ValueError
+        When shapes disagree, time goes back, or a row points outside the path.
+    """
+    times = _frozen(ts_ns, np.int64, 1, "ts_ns")
+    bids = _frozen(bid, np.float64, 1, "bid")
+    asks = _frozen(ask, np.float64, 1, "ask")
+    levels = _frozen(np.zeros((times.shape[0], 4, 0)) if depth is None else depth, np.float64, 3, "depth")
+    matrix = _columns(features)
+    events = _frozen(row_event, np.int64, 1, "row_event")
+    _check_path(times, events, matrix, {"bid": bids, "ask": asks, "depth": levels})
+    if levels.shape[1] != 4:
+        raise ValueError(f"replay: depth must have shape (M, 4, K), got {levels.shape}")
+    returns = _mid_log_returns(bids, asks, events)
+    return MarketArrays(
+        matrix, events, returns, times, bids, asks, bids, bids, asks, asks, bids, asks, levels, 0
+    )
+
+
+def bar_market(
+    *,
+    features: ArrayLike,
+    ts_ns: ArrayLike,
+    open: ArrayLike,  # noqa: A002 - the bar's own word, as in every table of candles
+    high: ArrayLike,
+    low: ArrayLike,
+    close: ArrayLike,
+    half_spread: ArrayLike,
+    row_event: ArrayLike | None = None,
+) -> MarketArrays:
+    """Return a market of closed bars.
+
+    Parameters
+    ----------
+    features : (N, F) array_like
+        One row a decision.
+    ts_ns, open, high, low, close : (M,) array_like
+        The bars, `ts_ns` their close. A bar opens when the one before it closed.
+    half_spread : float or (M,) array_like
+        Modelled half spread in price units, positive.
+    row_event : (N,) array_like, optional
+        Bar at whose close each row is decided; row i at bar i where it is left out.
+
+    Raises
+    ------
+    ValueError
+        When shapes disagree, time goes back, a row points outside the bars, or a half spread is not positive.
+    """
+    times = _frozen(ts_ns, np.int64, 1, "ts_ns")
+    matrix = _columns(features)
+    events = _frozen(np.arange(matrix.shape[0]) if row_event is None else row_event, np.int64, 1, "row_event")
+    prices = {
+        name: _frozen(values, np.float64, 1, name)
+        for name, values in (("open", open), ("high", high), ("low", low), ("close", close))
+    }
+    _check_path(times, events, matrix, prices)
+    half = np.broadcast_to(np.asarray(half_spread, dtype=np.float64), times.shape)
+    if not np.all(half > 0.0):
+        raise ValueError(
+            "replay: half_spread must be positive; a spread of nothing makes every stop tradable"
+        )
+
+    def shifted(name: str, sign: float) -> Floats:
+        return _frozen(prices[name] + sign * half, np.float64, 1, name)
+
+    bids, asks = shifted("close", -1.0), shifted("close", 1.0)
+    levels = _frozen(np.zeros((times.shape[0], 4, 0)), np.float64, 3, "depth")
+    return MarketArrays(
+        matrix, events, _mid_log_returns(bids, asks, events), times, bids, asks,
+        shifted("low", -1.0), shifted("high", -1.0), shifted("low", 1.0), shifted("high", 1.0),
+        shifted("open", -1.0), shifted("open", 1.0), levels, 1,
+    )  # fmt: skip
+
+
+def dataset_market(dataset: DatasetLike) -> MarketArrays:
+    """Return the market of a dataset, of order-book events or of bars.
+
+    Its feature columns are copied; the path of a book is used as it is mapped.
+
+    Raises
+    ------
+    ValueError
+        When a path of bars lacks a price or a positive half spread.
+    """
+    if not dataset.is_bars:
+        return book_market(
+            features=dataset.features,
+            row_event=dataset.row_event,
+            ts_ns=dataset.path_ts_ns,
+            bid=dataset.path_bid,
+            ask=dataset.path_ask,
+            depth=dataset.path_depth,
+        )
+    bars = {
+        name: getattr(dataset, f"path_{name}") for name in ("open", "high", "low", "close", "half_spread")
+    }
+    for name, values in bars.items():
+        if values is None:
+            raise ValueError(f"replay: a dataset of bars without path_{name}; build it again")
+    return bar_market(
+        features=dataset.features, row_event=dataset.row_event, ts_ns=dataset.path_ts_ns, **bars
+    )

@@ -1,0 +1,105 @@
+"""Records of the replay: one result a genome, one record a trade, and the state between two stretches of
+rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+EXIT_STOP = 1
+EXIT_TAKE_PROFIT = 2
+EXIT_MAX_HOLD = 3
+EXIT_END = 4
+
+#: Names of the exit kinds, by code; `end` is the forced close at the last event replayed.
+EXIT_KINDS = ("none", "stop", "take_profit", "max_hold", "end")
+
+#: One result a genome. Times are absolute, -1 where the event did not come. `sum_return` to `sum_return4` are
+#: sums of powers of the per-trade returns (profit after fees over equity before); `sharpe`, `skew` and raw
+#: `kurtosis` are made from them, per trade. `max_drawdown` is the largest fall from a running peak over the
+#: equity after each trade and at each mark. `fees` are commissions, `costs` fees plus what market orders paid
+#: against the mid. `invalid` counts evaluations that yielded no number, over `rows_evaluated` rows (rows are
+#: not evaluated while a position is open). `n_below_minimum` counts rows whose order was smaller than the
+#: venue takes.
+RESULT = np.dtype(
+    [
+        ("fitness", "f8"),
+        ("final_equity", "f8"),
+        ("target_ts_ns", "i8"),
+        ("ruin_ts_ns", "i8"),
+        ("n_trades", "i8"),
+        ("n_wins", "i8"),
+        ("n_take_profits", "i8"),
+        ("n_stops", "i8"),
+        ("n_timeouts", "i8"),
+        ("n_below_minimum", "i8"),
+        ("sum_return", "f8"),
+        ("sum_return2", "f8"),
+        ("sum_return3", "f8"),
+        ("sum_return4", "f8"),
+        ("sharpe", "f8"),
+        ("skew", "f8"),
+        ("kurtosis", "f8"),
+        ("max_drawdown", "f8"),
+        ("gross_profit", "f8"),
+        ("fees", "f8"),
+        ("costs", "f8"),
+        ("traded_notional", "f8"),
+        ("invalid", "i8"),
+        ("rows_evaluated", "i8"),
+    ],
+    align=True,
+)
+
+#: One closed trade. `entry_row` is the decision's row, `entry_event` and `exit_event` are path events, prices
+#: are averages over the levels walked, money in quote units.
+TRADE = np.dtype(
+    [
+        ("entry_row", "i8"),
+        ("entry_event", "i8"),
+        ("exit_event", "i8"),
+        ("entry_ts_ns", "i8"),
+        ("exit_ts_ns", "i8"),
+        ("side", "i8"),
+        ("quantity", "f8"),
+        ("entry_price", "f8"),
+        ("exit_price", "f8"),
+        ("take_profit", "f8"),
+        ("stop", "f8"),
+        ("exit_kind", "i8"),
+        ("fees", "f8"),
+        ("profit", "f8"),
+        ("equity_after", "f8"),
+        ("p", "f8"),
+        ("fraction", "f8"),
+    ],
+    align=True,
+)
+
+#: What one genome carries from one stretch of rows to the next. `side` 0 is flat; `next_event` is the first
+#: path event at which the open position's legs are still to be checked; `close_event` the one at which
+#: max_hold closes it.
+STATE = np.dtype(
+    [
+        ("side", "i8"),
+        ("entry_row", "i8"),
+        ("entry_event", "i8"),
+        ("entry_ts_ns", "i8"),
+        ("next_event", "i8"),
+        ("close_event", "i8"),
+        ("next_row", "i8"),
+        ("quantity", "f8"),
+        ("entry_price", "f8"),
+        ("take_profit", "f8"),
+        ("stop", "f8"),
+        ("entry_fee", "f8"),
+        ("entry_cost", "f8"),
+        ("p", "f8"),
+        ("fraction", "f8"),
+        ("capital", "f8"),
+        ("target_equity", "f8"),
+        ("realised", "f8"),
+        ("fees", "f8"),
+        ("peak", "f8"),
+    ],
+    align=True,
+)
