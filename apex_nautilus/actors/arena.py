@@ -40,7 +40,8 @@ from apex_nautilus.actors.roster import Agent, Roster, Slot
 from apex_nautilus.actors.touches import Touches
 from apex_nautilus.actors.watcher import Watcher
 from apex_nautilus.actors.watchtower import Limits, TrialBook, Verdict, Vitals, judge
-from apex_nautilus.engine import remove_if_flat, spawn, spec_of
+from apex_nautilus.engine.instruments import spec_of
+from apex_nautilus.engine.lifecycle import remove_if_flat, spawn
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
     CatalogLayout,
@@ -152,7 +153,7 @@ class ArenaController(Controller):
         self._settings = config
         self.layout = CatalogLayout(Path(config.catalog))
         self.roster = Roster([Slot(s.slot, s.instrument_id) for s in config.slots], config.capital)
-        self.crew = PitCrew(self.layout, self.roster, config.contest, known_features=feature_names())
+        self.crew = PitCrew(self.layout, self.roster, config.contest, known_features=feature_names("book"))
         self.trials = TrialBook()
         self.load_micros: list[float] = []
         self.mismatches = 0
@@ -267,13 +268,14 @@ class ArenaController(Controller):
             ),
         )
         if self._judge(agent, now):
-            # The strategy's own handler of this fill may run after this one: it is told to close once the
-            # event is through, still before the next event of the market.
+            # No entry from here on, not even on this event's own row. The strategy's own handler of this fill
+            # may run after this one: it is told to close once the event is through, before the next one.
+            self._strategies[agent.name].are_entries_halted = True
             self._condemned.append(agent)
             name = f"arena-condemned-{agent.name}"
             self.clock.set_time_alert_ns(name, self.clock.timestamp_ns(), self._on_condemned, allow_past=True)
 
-    def _on_condemned(self, event: TimeEvent) -> None:
+    def _on_condemned(self, event: TimeEvent | None = None) -> None:
         condemned, self._condemned = self._condemned, []
         for agent in condemned:
             self._strategies[agent.name].retire(agent.closing)
@@ -282,6 +284,7 @@ class ArenaController(Controller):
         if not self._is_open:
             return
         now = self.clock.timestamp_ns()
+        self._on_condemned()  # of a fill at this very nanosecond, whose alert comes after this one
         self._measure(now)
         self._marks += 1  # an agent born from here on sees its first mark at the next one
         self._reconcile(now)

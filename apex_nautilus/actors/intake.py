@@ -28,6 +28,8 @@ from apex_nautilus.store import CatalogLayout, move, write_atomic
 __all__ = ["MAX_BYTES", "Arrival", "Intake", "is_unfinished"]
 
 MAX_BYTES = 256 * 1024
+#: Clocks that a feed hub serves.
+CLOCKS = ("book", "1s")
 _CLAIM = ".taken-"
 _UNFINISHED = (".tmp", ".part")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,160}")
@@ -138,6 +140,13 @@ class Intake:
             raise GenomeError(
                 f"no slot trades {genome.instrument_id!r} (slots trade {known})",
                 path="instrument_id",
+                source=name,
+            )
+        if genome.clock not in CLOCKS:
+            raise GenomeError(
+                f"clock {genome.clock!r} needs bars; the arena feeds agents from order books "
+                f"(clocks: {', '.join(CLOCKS)})",
+                path="clock",
                 source=name,
             )
         compile_genome(genome)

@@ -8,7 +8,7 @@ import math
 from nautilus_trader.common.component import MessageBus
 from nautilus_trader.model.identifiers import InstrumentId
 
-from apex_nautilus.engine import Feed, FeedHub, Subscribe
+from apex_nautilus.engine.feed_hub import Feed, FeedHub, Subscribe
 
 __all__ = ["Touches"]
 
@@ -34,11 +34,9 @@ class Touches:
             raise ValueError(
                 f"arena: no feed hub serves {instrument_id}; add a FeedHub actor for it to the node"
             )
-        # The slowest clock and no feature: the hub then only keeps the book's touch for us.
-        bus.send(
-            endpoint=endpoint,
-            msg=Subscribe(agent=self, clock="1s", conflate_ms=0, features=(), answer=answer),
-        )
+        # The slowest clock and one cheap feature: what is wanted is the touch that every feed keeps.
+        request = Subscribe(agent=self, clock="1s", conflate_ms=0, features=("spread_bps",), answer=answer)
+        bus.send(endpoint=endpoint, msg=request)
         self._feeds[instrument_id.value] = answer[0].feed
 
     def on_feed_row(self, feed: Feed) -> None:

@@ -1,0 +1,205 @@
+"""A backtest of the whole arena: recorded books in, a run folder with its ledger out."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from nautilus_trader.trading.config import ImportableControllerConfig
+
+from apex_nautilus.actors.arena import ArenaConfig, SlotConfig
+from apex_nautilus.actors.contest import ContestRules
+from apex_nautilus.actors.result import ArenaResult, read_result
+from apex_nautilus.actors.roster import Roster, Slot
+from apex_nautilus.actors.runs import open_run
+from apex_nautilus.actors.watchtower import Limits
+from apex_nautilus.engine.backtest import open_engine, run_market
+from apex_nautilus.engine.config import ConfigError, VenueConfig, hub_config, nautilus_config, parse_time
+from apex_nautilus.engine.market_data import batches
+
+__all__ = ["ARENA_SCHEMA", "ArenaRunConfig", "load_arena_config", "run_arena"]
+
+ARENA_SCHEMA = "apex.arena/1"
+_ARENA = "apex_nautilus.actors.arena"
+
+
+class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A backtest of the arena (schema ``apex.arena/1``).
+
+    Parameters
+    ----------
+    schema : str
+        ``apex.arena/1``.
+    name : str
+        Names the run's folder; letters, digits, ``-`` and ``_``.
+    market : str
+        Path of the Nautilus ParquetDataCatalog.
+    strategies : str
+        The catalog whose strategies the run copies, or the folder of an earlier run to go on from.
+    runs : str
+        Folder of the runs. Paths are relative to the configuration file.
+    slots : list of SlotConfig
+    quote : str
+        Currency of the account.
+    start, end : str or int, optional
+        ISO 8601 (UTC where no offset is given) or nanoseconds; start is included, end is not.
+    venue : VenueConfig
+        `treasury` must pay for every birth that is to happen while others hold positions.
+    preload : dict of str to list of str
+        Features that the hubs compute from the first event on; see `FeedHubConfig`.
+    capital, limits, contest, mark_s, intake_s, ledger_mark_s, worker_wait_s, ask_for_empty_slots
+        See `ArenaConfig`.
+    chunk_size : int
+        Records read at a time.
+    """
+
+    schema: Literal["apex.arena/1"]
+    name: str
+    market: str
+    strategies: str
+    slots: list[SlotConfig]
+    runs: str = "runs"
+    quote: str = "USDT"
+    start: str | int | None = None
+    end: str | int | None = None
+    venue: VenueConfig = VenueConfig()
+    preload: dict[str, list[str]] = {}
+    capital: float = 200.0
+    limits: Limits = Limits()
+    contest: ContestRules = ContestRules()
+    mark_s: float = 1.0
+    intake_s: float = 5.0
+    ledger_mark_s: float = 60.0
+    worker_wait_s: float = 0.0
+    ask_for_empty_slots: bool = False
+    chunk_size: int = 100_000
+
+    @property
+    def instrument_ids(self) -> list[str]:
+        """The instruments of the slots, each once, in order of first use."""
+        return list(dict.fromkeys(slot.instrument_id for slot in self.slots))
+
+
+def load_arena_config(path: str | os.PathLike[str]) -> ArenaRunConfig:
+    """Read an arena configuration; paths in it become absolute.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, has an unknown field or a value out of range; the message names file and
+        field.
+    """
+    source = Path(path)
+    try:
+        config = msgspec.json.decode(source.read_bytes(), type=ArenaRunConfig)
+        _check(config)
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read ({error.strerror or error})") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"{source}: {error}") from None
+    folder = source.resolve().parent
+    return msgspec.structs.replace(
+        config,
+        market=str((folder / config.market).resolve()),
+        strategies=str((folder / config.strategies).resolve()),
+        runs=str((folder / config.runs).resolve()),
+    )
+
+
+def run_arena(config: ArenaRunConfig, *, run_id: str | None = None) -> ArenaResult:
+    """Run the arena on recorded books, on a copy of the strategies; return what came of it.
+
+    The run's folder is ``<runs>/<run id>/``. The catalog named by `strategies` is only read, except that an
+    aborted run that is taken up is brought in order first. An error marks the run as aborted.
+
+    Parameters
+    ----------
+    config : ArenaRunConfig
+    run_id : str, optional
+        Name of the folder; default is the configuration's name and the next free number.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration is not possible.
+    StoreError
+        When the folder exists, or there are no strategies to copy.
+    MarketDataError
+        When the market catalog lacks an instrument or its book.
+    """
+    _check(config)
+    runs = Path(config.runs)
+    run = open_run(config.strategies, runs, run_id or _next_id(runs, config.name))
+    try:
+        nautilus = nautilus_config(
+            catalog=config.market,
+            instrument_ids=config.instrument_ids,
+            quote=config.quote,
+            balance=config.venue.treasury + len(config.slots) * config.capital,
+            leverage=config.venue.leverage,
+            fills=config.venue.fills,
+            actors=[hub_config(i, config.preload) for i in config.instrument_ids],
+            controller=_controller(config, run.layout.root),
+        )
+        with open_engine(nautilus) as engine:
+            market = batches(
+                config.market,
+                config.instrument_ids,
+                start_ns=parse_time(config.start, "start"),
+                end_ns=parse_time(config.end, "end"),
+                chunk_size=config.chunk_size,
+            )
+            run_market(engine, market)
+    except BaseException:
+        run.abort()
+        raise
+    run.finish()
+    return read_result(run.layout.root)
+
+
+def _controller(config: ArenaRunConfig, root: Path) -> ImportableControllerConfig:
+    arena = ArenaConfig(
+        catalog=str(root),
+        slots=config.slots,
+        capital=config.capital,
+        currency=config.quote,
+        limits=config.limits,
+        contest=config.contest,
+        mark_s=config.mark_s,
+        intake_s=config.intake_s,
+        ledger_mark_s=config.ledger_mark_s,
+        worker_wait_s=config.worker_wait_s,
+        ask_for_empty_slots=config.ask_for_empty_slots,
+    )
+    return ImportableControllerConfig(
+        controller_path=f"{_ARENA}:ArenaController",
+        config_path=f"{_ARENA}:ArenaConfig",
+        config=msgspec.to_builtins(arena),
+    )
+
+
+def _check(config: ArenaRunConfig) -> None:
+    if not config.name or not config.name.isascii() or not all(c.isalnum() or c in "-_" for c in config.name):
+        raise ConfigError(f"name: {config.name!r} may hold letters, digits, '-' and '_' only")
+    if not (math.isfinite(config.venue.treasury) and config.venue.treasury >= 0.0):
+        raise ConfigError(f"venue.treasury: must be finite and not negative, got {config.venue.treasury!r}")
+    venues = sorted({i.rpartition(".")[2] for i in config.instrument_ids})
+    if len(venues) > 1:
+        raise ConfigError(f"slots: one arena has one account, but these trade on {', '.join(venues)}")
+    try:
+        Roster([Slot(s.slot, s.instrument_id) for s in config.slots], config.capital)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    start, end = parse_time(config.start, "start"), parse_time(config.end, "end")
+    if start is not None and end is not None and end <= start:
+        raise ConfigError("end: must be later than start")
+
+
+def _next_id(runs: Path, name: str) -> str:
+    number = 1
+    while (runs / f"{name}-{number:04d}").exists():
+        number += 1
+    return f"{name}-{number:04d}"
