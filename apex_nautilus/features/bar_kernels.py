@@ -35,9 +35,7 @@ BAR_OUTSIDE_RANGE: Final = 3
 BAR_NOT_LATER: Final = 4
 
 
-@njit(
-    "int64(int64[::1], int64, float64, float64, float64, float64, float64)", cache=True, error_model="numpy"
-)
+@njit(cache=True, error_model="numpy")
 def apply_bar(memory, ts_ns, open_, high, low, close, volume):
     """Apply a closed bar to a bar machine; return `BAR_OK`, or its fault (then nothing has changed)."""
     view = pointer_to(memory)
@@ -65,11 +63,7 @@ def apply_bar(memory, ts_ns, open_, high, low, close, volume):
     return BAR_OK
 
 
-@njit(
-    "Tuple((int64, int64))(int64[::1], int64[::1], float64[::1], float64[::1], float64[::1], float64[::1],"
-    " float64[::1], float64[:, ::1], boolean[::1])",
-    cache=True,
-)
+@njit(cache=True)
 def run_bars(memory, ts_ns, open_, high, low, close, volume, features, warm):
     """Apply arrays of bars, writing rows, up to the first bad one; return its place (or n) and its fault."""
     view = pointer_to(memory)

@@ -179,7 +179,16 @@ def apply_event(memory, ts_init_ns, price, size, kind, side, flags):
     int
         `STATUS_PATH` | `STATUS_ROW` bits. The row is `BookFeatures.row`, which is a part of `memory`.
     """
-    return apply_to(pointer_to(memory), ts_init_ns, price, size, kind, side, flags)
+    # One specialisation of the loop, whatever integers the caller has.
+    return apply_to(
+        pointer_to(memory),
+        np.int64(ts_init_ns),
+        np.int64(price),
+        np.int64(size),
+        np.int64(kind),
+        np.int64(side),
+        np.int64(flags),
+    )
 
 
 @njit(cache=True)
@@ -210,7 +219,7 @@ def _apply_words(view, words):
     return apply_to(view, words[1], words[2], words[3], packed & 0xFF, side, (packed >> 16) & 0xFF)
 
 
-@njit("int64(int64[::1], int64)", cache=True)
+@njit(cache=True)
 def apply_buffer(memory, n):
     """Apply the first `n` records of the machine's own buffer; return the status of the last one."""
     view = pointer_to(memory)
@@ -247,11 +256,7 @@ def _top_levels(view, top):
         top[3, level] = ask_size(view, level) / sizes
 
 
-@njit(
-    "Tuple((int64, int64))(int64[::1], int64, int64, int64[::1], float64[:, ::1], int64[::1], boolean[::1],"
-    " int64[::1], float64[::1], float64[::1], float64[:, :, ::1])",
-    cache=True,
-)
+@njit(cache=True)
 def run(memory, address, n, ts_ns, features, row_event, warm, path_ts_ns, path_bid, path_ask, path_depth):
     """Apply the `n` records at an address, writing rows and path; return how many of each there are."""
     view = pointer_to(memory)

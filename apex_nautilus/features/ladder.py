@@ -104,12 +104,12 @@ def clear_side(view, side):
         view[ASK_COUNT] = 0
 
 
-@njit("void(int64[::1], int64, int64, int64)", cache=True)
+@njit(cache=True)
 def _set_level(memory, side, price, size):
     set_level(pointer_to(memory), side, price, size)
 
 
-@njit("int64[:, ::1](int64[::1], int64, int64)", cache=True)
+@njit(cache=True)
 def _levels(memory, side, limit):
     view = pointer_to(memory)
     n = min(view[BID_COUNT] if side > 0 else view[ASK_COUNT], limit)
