@@ -11,9 +11,22 @@ from ._venue import send_cancel, send_order, send_replace
 from .draws import next_below, next_exponential, next_normal, next_uniform
 from .event_queue import push
 
-__all__ = ["start", "wake"]
+__all__ = [
+    "again",
+    "executor",
+    "informed",
+    "maker",
+    "noise_expire",
+    "noise_limit",
+    "noise_market",
+    "random_side",
+    "start",
+    "trend",
+    "value",
+]
 
 _SECOND = 1e9
+_GTC, _IOC = np.int64(m.GTC), np.int64(m.IOC)
 _VALUE_STEP_NS = 100_000_000  # the value moves ten times a second
 _RETRY_NS = 1_000_000_000  # a cancel that was lost is sent again
 _FARTHEST = 0.02  # a limit order rests no further than this from the touch
@@ -25,14 +38,14 @@ def _schedule(world, delay_s, kind, index):
     """Wake `kind` after a delay; never when it is infinite (a rate of zero)."""
     if delay_s < 1e9:
         time_ns = world.clock[w.NOW_NS] + np.int64(delay_s * _SECOND) + 1
-        push(world.heap, world.queue, time_ns, kind, index, 0, 0, 0)
+        push(world.heap, world.queue, time_ns, kind, index, w.NONE, w.NONE, w.NONE)
 
 
 @kernel
-def _again(world, rate, kind):
+def again(world, rate, kind):
     """The next event of a Poisson process."""
     if rate > 0.0:
-        _schedule(world, next_exponential(world.stream, 1.0 / rate), kind, 0)
+        _schedule(world, next_exponential(world.stream, 1.0 / rate), kind, w.NONE)
 
 
 @kernel
@@ -43,7 +56,7 @@ def _one_of(world, kind):
 
 
 @kernel
-def _random_side(world):
+def random_side(world):
     return 1 if next_uniform(world.stream) < 0.5 else -1
 
 
@@ -75,14 +88,14 @@ def _touch(world, side):
 def _take(world, agent, side, size, limit):
     """Send an order that trades up to `limit` (ticks, a float) at once and leaves nothing behind."""
     price = np.int64(math.floor(limit)) if side > 0 else np.int64(math.ceil(limit))
-    send_order(world, agent, side, price, size, m.IOC)
+    send_order(world, agent, side, price, size, _IOC)
 
 
 @kernel
-def _noise_limit(world):
+def noise_limit(world):
     """Place one order at a Pareto distance from the far touch, to live for an exponential time."""
     p = world.parameters[0]
-    side = _random_side(world)
+    side = random_side(world)
     agent = _one_of(world, w.NOISE_)
     touch = _touch(world, side)
     scale = p.limit_depth_bps * 1e-4 * touch
@@ -90,36 +103,36 @@ def _noise_limit(world):
     depth = min(depth, _FARTHEST * touch)
     ticks = 1.0 + math.floor(depth)
     price = np.int64(math.ceil(touch) - ticks if side > 0 else math.floor(touch) + ticks)
-    slot, order_id = send_order(world, agent, side, price, _random_size(world, 1.0), m.GTC)
+    slot, order_id = send_order(world, agent, side, price, _random_size(world, 1.0), _GTC)
     if slot >= 0:
         # Orders far from the touch are left alone longer, ten times at most.
         life = next_exponential(world.stream, p.limit_lifetime_s * min(1.0 + depth / scale, 10.0))
         time_ns = world.clock[w.NOW_NS] + np.int64(life * _SECOND)
-        push(world.heap, world.queue, time_ns, w.NOISE_EXPIRE, slot, order_id, 0, 0)
-    _again(world, p.limit_rate, w.NOISE_LIMIT)
+        push(world.heap, world.queue, time_ns, w.NOISE_EXPIRE, slot, order_id, w.NONE, w.NONE)
+    again(world, p.limit_rate, w.NOISE_LIMIT)
 
 
 @kernel
-def _noise_expire(world):
+def noise_expire(world):
     """Cancel an order at the end of its life, again and again until the cancel gets through."""
     event = world.event[0]
-    slot = event.slot
+    slot = np.int64(event.slot)
     order_id = event.id
     order = world.book.orders[slot]
-    if order.id == order_id and not send_cancel(world, order.owner, slot, order_id):
+    if order.id == order_id and not send_cancel(world, np.int64(order.owner), slot, order_id):
         time_ns = world.clock[w.NOW_NS] + _RETRY_NS
-        push(world.heap, world.queue, time_ns, w.NOISE_EXPIRE, slot, order_id, 0, 0)
+        push(world.heap, world.queue, time_ns, w.NOISE_EXPIRE, slot, order_id, w.NONE, w.NONE)
 
 
 @kernel
-def _noise_market(world, side):
+def noise_market(world, side):
     p = world.parameters[0]
     limit = _touch(world, side) * (1.0 + side * p.protection_bps * 1e-4)
     _take(world, _one_of(world, w.NOISE_), side, _random_size(world, 1.0), limit)
 
 
 @kernel
-def _maker(world, index):
+def maker(world, index):
     """Learn a little of the value, then move the quotes that have drifted from where they should be."""
     p = world.parameters[0]
     book = world.book
@@ -153,7 +166,7 @@ def _maker(world, index):
             target = centre - side * distance
             price = np.int64(math.floor(target) if side > 0 else math.ceil(target))
             if not alive:
-                quote.slot, quote.id = send_order(world, agent, side, price, size, m.GTC)
+                quote.slot, quote.id = send_order(world, agent, side, price, size, _GTC)
                 if quote.slot < 0:
                     quote.slot, quote.id = 0, -1
             elif order.resting and (
@@ -164,7 +177,7 @@ def _maker(world, index):
 
 
 @kernel
-def _informed(world):
+def informed(world):
     """Compare the touch with the value as seen through noise; take what is mispriced."""
     p = world.parameters[0]
     agent = _one_of(world, w.INFORMED_)
@@ -172,15 +185,15 @@ def _informed(world):
     value = world.values[w.VALUE_TICKS] * math.exp(error)
     edge = p.informed_threshold_bps * 1e-4
     size = _random_size(world, p.informed_size)
-    if value * (1.0 - edge) > _touch(world, 1):
-        _take(world, agent, 1, size, value * (1.0 - edge))
-    elif value * (1.0 + edge) < _touch(world, -1):
-        _take(world, agent, -1, size, value * (1.0 + edge))
-    _again(world, p.informed_rate, w.INFORMED)
+    if value * (1.0 - edge) > _touch(world, w.BUY):
+        _take(world, agent, w.BUY, size, value * (1.0 - edge))
+    elif value * (1.0 + edge) < _touch(world, w.SELL):
+        _take(world, agent, w.SELL, size, value * (1.0 + edge))
+    again(world, p.informed_rate, w.INFORMED)
 
 
 @kernel
-def _executor(world, index):
+def executor(world, index):
     """Send the next child of a large order; when it is done, rest, then begin another."""
     p = world.parameters[0]
     parent = world.parents[index]
@@ -188,7 +201,7 @@ def _executor(world, index):
         # Waking from rest: a new large order of Pareto size.
         size = p.executor_size_usd * next_uniform(world.stream) ** (-1.0 / p.executor_tail)
         parent.left = _lots(world, min(size, _LARGEST * p.executor_size_usd))
-        parent.side = _random_side(world)
+        parent.side = random_side(world)
         if next_uniform(world.stream) < p.executor_skill:
             parent.side = 1 if world.values[w.VALUE_TICKS] > world.values[w.MID] else -1
     side = parent.side
@@ -202,7 +215,7 @@ def _executor(world, index):
 
 
 @kernel
-def _trend(world, kind, group, rate, sign):
+def trend(world, kind, group, rate, sign):
     """Follow (`sign` 1) or oppose (-1) the difference between a fast and a slow average of the mid."""
     p = world.parameters[0]
     values = world.values
@@ -211,11 +224,11 @@ def _trend(world, kind, group, rate, sign):
         side = sign if gap > 0.0 else -sign
         limit = _touch(world, side) * (1.0 + side * p.protection_bps * 1e-4)
         _take(world, _one_of(world, group), side, _random_size(world, 1.0), limit)
-    _again(world, rate, kind)
+    again(world, rate, kind)
 
 
 @kernel
-def _value(world):
+def value(world):
     """Move the fundamental value by one step (exact Ornstein-Uhlenbeck), and the averages of the mid with it."""
     p = world.parameters[0]
     values = world.values
@@ -230,52 +243,23 @@ def _value(world):
     values[w.VALUE_TICKS] *= math.exp(values[w.LOG_VALUE] - before)
     values[w.FAST] += (values[w.MID] - values[w.FAST]) * min(1.0, 5.0 * step_s / p.trend_horizon_s)
     values[w.SLOW] += (values[w.MID] - values[w.SLOW]) * min(1.0, step_s / p.trend_horizon_s)
-    push(world.heap, world.queue, world.clock[w.NOW_NS] + _VALUE_STEP_NS, w.VALUE, 0, 0, 0, 0)
+    push(world.heap, world.queue, world.clock[w.NOW_NS] + _VALUE_STEP_NS, w.VALUE, w.NONE, w.NONE, w.NONE, w.NONE)
 
 
 @kernel
 def start(world):
     """Schedule everybody's first awakening."""
     p = world.parameters[0]
-    push(world.heap, world.queue, world.clock[w.NOW_NS], w.VALUE, 0, 0, 0, 0)
+    push(world.heap, world.queue, world.clock[w.NOW_NS], w.VALUE, w.NONE, w.NONE, w.NONE, w.NONE)
     for index in range(len(world.makers)):
         _schedule(world, p.maker_refresh_s * next_uniform(world.stream), w.MAKER, index)
-    _again(world, p.limit_rate, w.NOISE_LIMIT)
-    _again(world, p.market_rate, w.NOISE_MARKET)
+    again(world, p.limit_rate, w.NOISE_LIMIT)
+    again(world, p.market_rate, w.NOISE_MARKET)
     if world.first[w.INFORMED_ + 1] > world.first[w.INFORMED_]:
-        _again(world, p.informed_rate, w.INFORMED)
+        again(world, p.informed_rate, w.INFORMED)
     for index in range(len(world.parents)):
         _schedule(world, next_exponential(world.stream, p.executor_idle_s), w.EXECUTOR, index)
     if world.first[w.MOMENTUM_ + 1] > world.first[w.MOMENTUM_]:
-        _again(world, p.momentum_rate, w.MOMENTUM)
+        again(world, p.momentum_rate, w.MOMENTUM)
     if world.first[w.REVERSION_ + 1] > world.first[w.REVERSION_]:
-        _again(world, p.reversion_rate, w.REVERSION)
-
-
-@kernel
-def wake(world):
-    """Let the agent of the event at hand act."""
-    event = world.event[0]
-    kind = event.kind
-    p = world.parameters[0]
-    if kind == w.NOISE_LIMIT:
-        _noise_limit(world)
-    elif kind == w.NOISE_EXPIRE:
-        _noise_expire(world)
-    elif kind == w.NOISE_MARKET:
-        _noise_market(world, _random_side(world))
-        _again(world, p.market_rate, w.NOISE_MARKET)
-    elif kind == w.EXCITED:
-        _noise_market(world, event.size)
-    elif kind == w.MAKER:
-        _maker(world, event.slot)
-    elif kind == w.INFORMED:
-        _informed(world)
-    elif kind == w.EXECUTOR:
-        _executor(world, event.slot)
-    elif kind == w.MOMENTUM:
-        _trend(world, w.MOMENTUM, w.MOMENTUM_, p.momentum_rate, 1)
-    elif kind == w.REVERSION:
-        _trend(world, w.REVERSION, w.REVERSION_, p.reversion_rate, -1)
-    else:
-        _value(world)
+        again(world, p.reversion_rate, w.REVERSION)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ..features import FLAG_LAST, KIND_LEVEL, KIND_TRADE
 from . import _world as w
 from . import matching as m
 from ._jit import kernel
@@ -13,8 +14,8 @@ from .latency import CANCEL, DATA, ORDER, delay_ns, in_order, is_lost
 
 __all__ = ["deliver", "send_cancel", "send_order", "send_replace"]
 
-_LEVEL, _TRADE, _LAST = np.uint8(1), np.uint8(2), np.uint8(1)  # features.KIND_LEVEL, KIND_TRADE, FLAG_LAST
-_FEED = -1  # the venue's own key for the delays of its data feed
+_LEVEL, _TRADE, _LAST = np.int64(KIND_LEVEL), np.int64(KIND_TRADE), np.uint8(FLAG_LAST)
+_FEED = np.int64(-1)  # the venue's own key for the delays of its data feed
 
 
 @kernel
@@ -61,7 +62,7 @@ def send_cancel(world, agent, slot, order_id):
     """Ask to cancel; returns False when the message was lost."""
     arrival = _arrival(world, agent, CANCEL)
     if arrival >= 0:
-        push(world.heap, world.queue, arrival, w.CANCEL_ARRIVES, slot, order_id, 0, 0)
+        push(world.heap, world.queue, arrival, w.CANCEL_ARRIVES, slot, order_id, w.NONE, w.NONE)
     return arrival >= 0
 
 
@@ -198,7 +199,7 @@ def _excite(world, side):
         product *= next_uniform(world.stream)
         delay = np.int64(next_exponential(world.stream, p.excitation_decay_s) * 1e9)
         born = side if next_uniform(world.stream) < p.excitation_same_side else -side
-        push(world.heap, world.queue, world.clock[w.NOW_NS] + delay, w.EXCITED, 0, 0, 0, born)
+        push(world.heap, world.queue, world.clock[w.NOW_NS] + delay, w.EXCITED, w.NONE, w.NONE, w.NONE, born)
 
 
 @kernel
@@ -217,7 +218,7 @@ def deliver(world):
     """Let the message at hand (`world.event`) reach the venue."""
     book = world.book
     event = world.event[0]
-    slot = event.slot
+    slot = np.int64(event.slot)
     order_id = event.id
     order = book.orders[slot]
     side = np.int64(order.side)

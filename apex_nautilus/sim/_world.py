@@ -12,9 +12,13 @@ from .population import Population
 __all__ = ["ACCOUNT", "TRADE", "World", "new_world"]
 
 # Kinds of scheduled events. The first three are messages reaching the venue, the rest agents (or the value) waking.
-ORDER_ARRIVES, CANCEL_ARRIVES, REPLACE_ARRIVES = 0, 1, 2
-NOISE_LIMIT, NOISE_MARKET, NOISE_EXPIRE, EXCITED = 3, 4, 5, 6
-MAKER, INFORMED, EXECUTOR, MOMENTUM, REVERSION, VALUE = 7, 8, 9, 10, 11, 12
+# Typed, because numba compiles a kernel anew for every literal number it is called with.
+ORDER_ARRIVES, CANCEL_ARRIVES, REPLACE_ARRIVES = np.arange(3)
+NOISE_LIMIT, NOISE_MARKET, NOISE_EXPIRE, EXCITED = np.arange(3, 7)
+MAKER, INFORMED, EXECUTOR, MOMENTUM, REVERSION, VALUE = np.arange(7, 13)
+START = np.int64(13)  # everybody schedules the first awakening
+BUY, SELL = np.int64(1), np.int64(-1)
+NONE = np.int64(0)  # an argument without a meaning for this kind of event
 
 # Indices into `clock`, int64.
 NOW_NS, NEXT_ORDER_ID, BATCH, LAST_RECEIVED_NS = 0, 1, 2, 3
@@ -35,7 +39,7 @@ TICK_UNITS, LOT_UNITS, MAKER_FEE, TAKER_FEE = 0, 1, 2, 3
 FEE_SCALE = 100_000_000  # fee rates are counted in 1e-8, so that fees are integers too
 
 # Indices into `first`, int64: the first agent of each kind; agents of a kind have consecutive ids.
-NOISE_, MAKERS_, INFORMED_, EXECUTORS_, MOMENTUM_, REVERSION_, ALL_ = 0, 1, 2, 3, 4, 5, 6
+NOISE_, MAKERS_, INFORMED_, EXECUTORS_, MOMENTUM_, REVERSION_ = np.arange(6)
 KINDS = ("noise", "maker", "informed", "executor", "momentum", "reversion")
 
 ACCOUNT = np.dtype(

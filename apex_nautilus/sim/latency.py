@@ -19,7 +19,8 @@ __all__ = ["CANCEL", "DATA", "DEFAULT_LOSS", "DEFAULT_MU", "DEFAULT_SIGMA", "ORD
 __all__ += ["delay_ns", "in_order", "is_lost"]
 
 # Directions: what travels. Amendments travel with the orders.
-ORDER, CANCEL, DATA = 0, 1, 2
+# Typed, because numba compiles a kernel anew for every literal number it is called with.
+ORDER, CANCEL, DATA = np.int64(0), np.int64(1), np.int64(2)
 
 DEFAULT_MU, DEFAULT_SIGMA, DEFAULT_LOSS = 6.0, 1.5, 0.001
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL
 from ..risk import InstrumentSpec
+from . import _agents as agents
 from . import _world as w
 from . import matching as m
-from ._agents import start, wake
-from ._jit import kernel
+from ._jit import entry
 from ._venue import deliver
 from .event_queue import LENGTH, pop
 from .population import Population
@@ -28,7 +28,7 @@ _SLICE = 1 << 18  # events between two looks at the outside world
 _BIRTHS = 64  # more market orders than one trade can plausibly excite: the room kept free in the heap
 
 
-@kernel
+@entry
 def _advance(world, until_ns, max_steps):
     """Run events up to `until_ns` (inclusive); returns why it stopped, always before an event, never within."""
     clock = world.clock
@@ -57,10 +57,32 @@ def _advance(world, until_ns, max_steps):
         pop(world.heap, world.queue, world.event)
         clock[w.NOW_NS] = world.event[0].time_ns
         clock[w.STEPS] += 1
+        # One long branch, because numba optimises every kernel again in each of its callers.
         if kind <= w.REPLACE_ARRIVES:
             deliver(world)
+        elif kind == w.NOISE_LIMIT:
+            agents.noise_limit(world)
+        elif kind == w.NOISE_EXPIRE:
+            agents.noise_expire(world)
+        elif kind == w.NOISE_MARKET:
+            agents.noise_market(world, agents.random_side(world))
+            agents.again(world, world.parameters[0].market_rate, w.NOISE_MARKET)
+        elif kind == w.EXCITED:
+            agents.noise_market(world, world.event[0].size)
+        elif kind == w.MAKER:
+            agents.maker(world, np.int64(world.event[0].slot))
+        elif kind == w.INFORMED:
+            agents.informed(world)
+        elif kind == w.EXECUTOR:
+            agents.executor(world, np.int64(world.event[0].slot))
+        elif kind == w.MOMENTUM:
+            agents.trend(world, w.MOMENTUM, w.MOMENTUM_, world.parameters[0].momentum_rate, w.BUY)
+        elif kind == w.REVERSION:
+            agents.trend(world, w.REVERSION, w.REVERSION_, world.parameters[0].reversion_rate, w.SELL)
+        elif kind == w.VALUE:
+            agents.value(world)
         else:
-            wake(world)
+            agents.start(world)
     return _PAUSED
 
 
@@ -231,7 +253,9 @@ class Market:
         if self._begun:
             return
         self._begun = True
-        start(self._world)
+        world = self._world
+        world.heap[0] = (world.clock[w.NOW_NS], 0, 0, 0, 0, 0, w.START)
+        world.queue[:] = 1  # one event waits; the next sequence number is 1
         if self._world.clock[w.NOW_NS] < self._now_ns:
             self._run_until(self._now_ns)
         self._flush()

@@ -321,7 +321,7 @@ def _unlink(book, slot):
     order.resting = 0
     book.state[BID_ORDERS if order.side > 0 else ASK_ORDERS] -= 1
     if level.orders == 0:
-        _vacate(book, order.price, order.side)
+        _vacate(book, order.price, np.int64(order.side))
 
 
 @kernel
@@ -367,11 +367,11 @@ def _available(book, side, limit, size, owner):
         if state[PREVENT_SELF_TRADE] == 0:
             found += level.volume
         else:
-            slot = level.head
+            slot = np.int64(level.head)
             while slot != NIL:
                 if book.orders[slot].owner != owner:
                     found += book.orders[slot].size
-                slot = book.orders[slot].next
+                slot = np.int64(book.orders[slot].next)
         left -= 1
         if left > 0:
             price = _occupied_above(book.words, price) if side > 0 else _occupied_below(book.words, price)
@@ -384,7 +384,7 @@ def _match(book, slot, fills, n_fills):
     orders = book.orders
     state = book.state
     taker = orders[slot]
-    side = taker.side
+    side = np.int64(taker.side)
     limit = taker.price
     size = taker.size
     prevent = state[PREVENT_SELF_TRADE] != 0
@@ -398,7 +398,7 @@ def _match(book, slot, fills, n_fills):
         if (limit - price) * side < 0:
             break
         level = book.levels[price & mask]
-        at = level.head
+        at = np.int64(level.head)
         while at != NIL and size > 0:
             maker = orders[at]
             fill = fills[n_fills]
@@ -426,7 +426,7 @@ def _match(book, slot, fills, n_fills):
             release(book, at)
             level.orders -= 1
             state[resting] -= 1
-            at = after
+            at = np.int64(after)
         level.head = at
         if at == NIL:
             level.tail = NIL
@@ -458,14 +458,14 @@ def submit(book, slot, fills, n_fills):
         that would trade, a fill-or-kill that cannot be filled whole). `fits` must have been true for its price.
     """
     order = book.orders[slot]
-    side = order.side
+    side = np.int64(order.side)
     kind = order.time_in_force
     crosses = _crosses(book, side, order.price)
     if kind == POST_ONLY:
         if crosses:
             release(book, slot)
             return REJECTED, n_fills
-    elif kind == FOK and _available(book, side, order.price, order.size, order.owner) < order.size:
+    elif kind == FOK and _available(book, side, order.price, order.size, np.int64(order.owner)) < order.size:
         release(book, slot)
         return REJECTED, n_fills
     if crosses:
@@ -517,7 +517,7 @@ def replace(book, slot, order_id, price, size, fills, n_fills):
     order = book.orders[slot]
     if order.id != order_id or order.resting == 0 or size <= 0:
         return REJECTED, n_fills
-    if order.time_in_force == POST_ONLY and _crosses(book, order.side, price):
+    if order.time_in_force == POST_ONLY and _crosses(book, np.int64(order.side), price):
         return REJECTED, n_fills
     if price == order.price and size <= order.size:
         if size < order.size:

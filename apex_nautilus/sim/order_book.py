@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import matching as m
-from ._jit import kernel
+from ._jit import entry
 from .matching import BUY, CANCELLED, EXPIRED, FILL, FILLED, FOK, GTC, IOC, POST_ONLY, REJECTED, RESTING, SELL
 
 __all__ = ["MESSAGE", "MessageAction", "OrderBook", "OrderReport"]
@@ -57,7 +57,7 @@ class OrderReport:
     fills: np.ndarray
 
 
-@kernel
+@entry
 def _run(book, messages, start, slots, fates, fills, n_fills):
     """Apply messages from `start` on; stops before the first one that needs more room, saying which."""
     state = book.state
