@@ -1,13 +1,15 @@
 """The order of level changes inside a batch, such that no prefix of it shows a touch that never was.
 
-Nautilus matches resting orders after every single level change. A batch that removes the old best before it adds the
-new one exposes, for a moment, a deep level: a stop resting there fires at a price the market never had. The order used
-here keeps the touch of every prefix equal to the old or the new touch, side by side:
+Nautilus matches resting orders after every single level change. A batch that removes the old best before it
+adds the new one exposes, for a moment, a deep level: a stop resting there fires at a price the market never
+had. The order used here keeps the touch of every prefix equal to the old or the new touch, side by side:
 
-1. the side that makes room goes first: asks when the new bid reaches the old ask, else bids, so no prefix is crossed;
-2. within a side, first the levels that do not better the old touch, then those that do, best first: the touch jumps
-   from the old to the new in one step;
-3. then the deletions, deepest first: when the old touch goes, at the last step, everything behind it is in place.
+1. the side that makes room goes first (asks when the new bid reaches the old ask, else bids), so that no
+   prefix is crossed;
+2. within a side, first the levels that do not better the old touch, then those that do, best first: the
+   touch jumps from the old to the new in one step;
+3. then the deletions, deepest first: when the old touch goes, at the last step, everything behind it is in
+   place.
 
 A clear comes first of all: after it the book is empty, and levels enter best first.
 """
@@ -22,7 +24,8 @@ __all__ = ["order_batches"]
 
 
 def order_batches(events: np.ndarray, touches: np.ndarray) -> np.ndarray:
-    """Return book `events` with each batch in the safe order; the end of a batch stays flagged on its last event.
+    """Return book `events` with each batch in the safe order; the end of a batch stays flagged on its last
+    event.
 
     Parameters
     ----------
@@ -34,7 +37,8 @@ def order_batches(events: np.ndarray, touches: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of EVENT
-        A new array. Where one batch sets the same level twice the later setting is kept, so it may be shorter.
+        A new array. Where one batch sets the same level twice the later setting is kept, so it may be
+        shorter.
     """
     n = events.size
     if n == 0:

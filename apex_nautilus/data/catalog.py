@@ -1,9 +1,9 @@
 """Market events and bars into a Nautilus ParquetDataCatalog, and out of it.
 
-Writing is all or nothing: tables go to a staging directory inside the catalog, and only a finished set is renamed into
-place. A run that is killed leaves the catalog as it was (or, when killed among the renames, some of the final files);
-running it again gives the same files. One writer at a time: a lock file is held, and released by the system when the
-process dies.
+Writing is all or nothing: tables go to a staging directory inside the catalog, and only a finished set is
+renamed into place. A run that is killed leaves the catalog as it was (or, when killed among the renames,
+some of the final files); running it again gives the same files. One writer at a time: a lock file is held,
+and released by the system when the process dies.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ __all__ = [
     "load_instrument",
     "read_bars",
     "read_events",
+    "settle_instrument",
     "to_catalog",
     "write_bars",
     "write_events",
@@ -63,8 +64,8 @@ _ROW_GROUP = 20_000
 class Written(msgspec.Struct, frozen=True):
     """What one writer put into a catalog.
 
-    `moved` counts events whose receive time was put off by nanoseconds because a trade and a book batch shared it: the
-    engine reads both from different files and orders them by time alone.
+    `moved` counts events whose receive time was put off by nanoseconds because a trade and a book batch
+    shared it: the engine reads both from different files and orders them by time alone.
     """
 
     deltas: int
@@ -78,8 +79,8 @@ class Written(msgspec.Struct, frozen=True):
 class CatalogWriter:
     """Stages the data of one instrument and publishes it in one go.
 
-    Life cycle: enter the context, `append` events (and `append_bars`) in time order, `commit`. Leaving without a
-    commit discards everything.
+    Life cycle: enter the context, `append` events (and `append_bars`) in time order, `commit`. Leaving
+    without a commit discards everything.
 
     Parameters
     ----------
@@ -91,8 +92,8 @@ class CatalogWriter:
     Raises
     ------
     DataError
-        When another writer holds the catalog, events go back in time, a batch mixes receive times or never ends, or the
-        span overlaps stored data.
+        When another writer holds the catalog, events go back in time, a batch mixes receive times or never
+        ends, or the span overlaps stored data.
     """
 
     def __init__(
@@ -126,7 +127,9 @@ class CatalogWriter:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise DataError(f"{self._catalog}: another process is writing to this catalog; wait for it to end") from None
+            raise DataError(
+                f"{self._catalog}: another process is writing to this catalog; wait for it to end"
+            ) from None
         self._lock = lock
         shutil.rmtree(self._staging, ignore_errors=True)  # what a killed run left behind
         self._staging.mkdir()
@@ -154,14 +157,18 @@ class CatalogWriter:
         ts = events["ts_init_ns"]
         if ts[0] < self._last_ts - self._moved or (np.diff(ts) < 0).any():
             at = ts[0] if ts[0] < self._last_ts - self._moved else ts[int(np.argmax(np.diff(ts) < 0)) + 1]
-            raise DataError(f"{self._spec.id}: events go back in time at ts_init {at}; sort them by ts_init_ns first")
+            raise DataError(
+                f"{self._spec.id}: events go back in time at ts_init {at}; sort them by ts_init_ns first"
+            )
         book = events[~is_trade]
         last = (book["flags"] & FLAG_LAST) != 0
         inside = ~last[:-1]
         if (np.diff(book["ts_init_ns"])[inside] != 0).any():
-            raise DataError(f"{self._spec.id}: a batch of level changes holds more than one ts_init_ns; give it one")
-        # Smallest times that never fall and rise where a trade meets a book batch: with c the count of changes of
-        # kind, t'[i] - c[i] is the running maximum of t - c.
+            raise DataError(
+                f"{self._spec.id}: a batch of level changes holds more than one ts_init_ns; give it one"
+            )
+        # Smallest times that never fall and rise where a trade meets a book batch: with c the count of
+        # changes of kind, t'[i] - c[i] is the running maximum of t - c.
         kinds = np.concatenate([[self._last_is_trade], is_trade])
         changes = np.cumsum(kinds[1:] != kinds[:-1])
         start = np.int64(self._last_ts)
@@ -219,13 +226,27 @@ class CatalogWriter:
         """Publish what was staged and return its counts."""
         self._require_entered()
         if self._open.size:
-            raise DataError(f"{self._spec.id}: the events end inside a batch; flag its last level with FLAG_LAST")
+            raise DataError(
+                f"{self._spec.id}: the events end inside a batch; flag its last level with FLAG_LAST"
+            )
         for folder in self._pending:
             self._flush(folder, final=True)
         self._check_overlap()
+        settled, _ = settle_instrument(self._catalog, self._spec)
+        if (settled.price_precision, settled.size_precision) != (
+            self._spec.price_precision,
+            self._spec.size_precision,
+        ):
+            raise DataError(
+                f"{self._spec.id}: the catalog holds data with {settled.price_precision} price and "
+                f"{settled.size_precision} size decimals, the new definition has fewer and could not read them; "
+                "write with the catalog's own definition (`settle_instrument`)"
+            )
         definition = ParquetDataCatalog(str(self._staging))
         definition.write_data([to_nautilus_instrument(self._spec)])
-        staged = [(path, self._catalog / path.relative_to(self._staging)) for path in self._definition_files()]
+        staged = [
+            (path, self._catalog / path.relative_to(self._staging)) for path in self._definition_files()
+        ]
         for source, final in staged + self._files:
             final.parent.mkdir(parents=True, exist_ok=True)
             move(source, final)
@@ -268,7 +289,9 @@ class CatalogWriter:
 
     def _require_entered(self) -> None:
         if self._lock is None:
-            raise DataError("CatalogWriter is used outside its context; write `with CatalogWriter(...) as writer:`")
+            raise DataError(
+                "CatalogWriter is used outside its context; write `with CatalogWriter(...) as writer:`"
+            )
 
 
 def _file_time(ns: int) -> str:
@@ -280,7 +303,9 @@ def _span(path: Path) -> tuple[int, int]:
     try:
         first, last = (_parse_file_time(part) for part in path.stem.split("_"))
     except ValueError as e:
-        raise DataError(f"{path}: the name is not <first>_<last>.parquet as Nautilus writes it; remove the file") from e
+        raise DataError(
+            f"{path}: the name is not <first>_<last>.parquet as Nautilus writes it; remove the file"
+        ) from e
     return first, last
 
 
@@ -294,8 +319,11 @@ def _parse_file_time(text: str) -> int:
 # ---- reading
 
 
-def data_files(catalog_path: str | os.PathLike[str], folder: str, identifier: str) -> list[tuple[Path, int, int]]:
-    """Return the files of one kind (`order_book_deltas`, `trade_tick`, `bar`) and identifier as (path, first, last)."""
+def data_files(
+    catalog_path: str | os.PathLike[str], folder: str, identifier: str
+) -> list[tuple[Path, int, int]]:
+    """Return the files of one kind (`order_book_deltas`, `trade_tick`, `bar`) and identifier as (path,
+    first, last)."""
     directory = Path(catalog_path) / "data" / folder / identifier.replace("/", "")
     return sorted(((p, *_span(p)) for p in directory.glob("*.parquet")), key=lambda f: f[1])
 
@@ -312,7 +340,9 @@ def bar_types(catalog_path: str | os.PathLike[str], instrument_id: str) -> list[
     if not directory.is_dir():
         return []
     return sorted(
-        p.name for p in directory.iterdir() if p.name.startswith(prefix) and p.name[len(prefix) :].split("-")[0].isdigit()
+        p.name
+        for p in directory.iterdir()
+        if p.name.startswith(prefix) and p.name[len(prefix) :].split("-")[0].isdigit()
     )
 
 
@@ -333,13 +363,37 @@ def load_instrument(catalog_path: str | os.PathLike[str], instrument_id: str) ->
     )
 
 
+def settle_instrument(
+    catalog_path: str | os.PathLike[str], wanted: InstrumentSpec
+) -> tuple[InstrumentSpec, bool]:
+    """Return the definition to write new data with, and whether it is another than `wanted`.
+
+    One definition serves all the data of an instrument, and what is stored must stay readable: the definition
+    in the catalog stays when it has the decimals the new data need; otherwise `wanted` takes its place, with as
+    many decimals as either has.
+    """
+    if not (Path(catalog_path) / "data").is_dir() or wanted.id not in instrument_ids(catalog_path):
+        return wanted, False
+    stored = load_instrument(catalog_path, wanted.id)
+    price = max(stored.price_precision, wanted.price_precision)
+    size = max(stored.size_precision, wanted.size_precision)
+    if (price, size) == (stored.price_precision, stored.size_precision):
+        return stored, stored != wanted
+    settled = msgspec.structs.replace(wanted, price_precision=price, size_precision=size)
+    return settled, settled != wanted
+
+
 def _open(catalog_path: str | os.PathLike[str]) -> ParquetDataCatalog:
     if not (Path(catalog_path) / "data").is_dir():
-        raise DataError(f"{catalog_path}: not a market catalog (it has no `data` folder); import something first")
+        raise DataError(
+            f"{catalog_path}: not a market catalog (it has no `data` folder); import something first"
+        )
     return ParquetDataCatalog(str(catalog_path))
 
 
-def _chunks(files: list[tuple[Path, int, int]], spec: InstrumentSpec, folder: str, rows: int) -> Iterator[np.ndarray]:
+def _chunks(
+    files: list[tuple[Path, int, int]], spec: InstrumentSpec, folder: str, rows: int
+) -> Iterator[np.ndarray]:
     convert = table_to_deltas if folder == _DELTAS else table_to_trades
     for path, _, _ in files:
         with pq.ParquetFile(path) as file:
@@ -392,8 +446,8 @@ def read_events(
     Parameters
     ----------
     start, end : int, optional
-        Receive times in nanoseconds; start is included, end is not. A reading that starts inside the data opens with
-        a snapshot of the book as it stood then, stamped `start`.
+        Receive times in nanoseconds; start is included, end is not. A reading that starts inside the data
+        opens with a snapshot of the book as it stood then, stamped `start`.
     chunk_rows : int
         Rows read at a time; bounds the memory. No instant and no batch is split between two chunks.
 
@@ -414,7 +468,9 @@ def read_events(
         files = {folder: [f for f in found if f[1] < end] for folder, found in files.items()}
     if start is not None:
         files[_TRADES] = [f for f in files[_TRADES] if f[2] >= start]
-    yield from _between(_merge([_chunks(found, spec, folder, chunk_rows) for folder, found in files.items()]), start, end)
+    yield from _between(
+        _merge([_chunks(found, spec, folder, chunk_rows) for folder, found in files.items()]), start, end
+    )
 
 
 def _between(chunks: Iterable[np.ndarray], start: int | None, end: int | None) -> Iterator[np.ndarray]:
@@ -447,7 +503,8 @@ def write_events(
     *,
     replace: bool = False,
 ) -> Written:
-    """Write market events (one array, or chunks of a stream) of one instrument; see `CatalogWriter` for the terms."""
+    """Write market events (one array, or chunks of a stream) of one instrument; see `CatalogWriter` for the
+    terms."""
     with CatalogWriter(catalog_path, instrument, replace=replace) as writer:
         for chunk in [events] if isinstance(events, np.ndarray) else events:
             writer.append(chunk)
@@ -484,7 +541,9 @@ def read_bars(
     if not files:
         stored = ", ".join(bar_types(catalog_path, instrument_id)) or "none"
         raise DataError(f"{catalog_path}: no bars {bar_type!r}; stored are {stored}")
-    bars = np.concatenate([np.empty(0, dtype=BARS), *(table_to_bars(pq.read_table(p), spec) for p, _, _ in files)])
+    bars = np.concatenate(
+        [np.empty(0, dtype=BARS), *(table_to_bars(pq.read_table(p), spec) for p, _, _ in files)]
+    )
     lo = 0 if start is None else int(np.searchsorted(bars["ts_ns"], start, side="left"))
     hi = bars.size if end is None else int(np.searchsorted(bars["ts_ns"], end, side="left"))
     return bars[lo:hi]
@@ -496,6 +555,8 @@ class Tape(Protocol):
     events: Any
 
 
-def to_catalog(tape: Tape, instrument: InstrumentSpec, path: str | os.PathLike[str], *, replace: bool = False) -> Written:
+def to_catalog(
+    tape: Tape, instrument: InstrumentSpec, path: str | os.PathLike[str], *, replace: bool = False
+) -> Written:
     """Write a simulated market into a catalog, as if it had been recorded."""
     return write_events(path, instrument, tape.events, replace=replace)

@@ -1,10 +1,11 @@
 """Nautilus's fixed-point columns to integers and back, without an object a row.
 
-Nautilus stores prices and sizes as little-endian two's-complement integers scaled by ``10**FIXED_PRECISION``: 16 bytes
-and 16 decimals in its high-precision build, 8 bytes and 9 decimals otherwise. Market events hold the same number in
-units of ``10**-precision`` of the instrument, so the two differ by the exact factor ``k = 10**(FIXED_PRECISION -
-precision)``. Because k = 2^s 5^s, an exact division of the 128-bit number is a shift by s bits and one multiplication
-by the inverse of 5^s modulo 2^64: the quotient fits 64 bits, so arithmetic modulo 2^64 is enough.
+Nautilus stores prices and sizes as little-endian two's-complement integers scaled by
+``10**FIXED_PRECISION``: 16 bytes and 16 decimals in its high-precision build, 8 bytes and 9 decimals
+otherwise. Market events hold the same number in units of ``10**-precision`` of the instrument, so the two
+differ by the exact factor ``k = 10**(FIXED_PRECISION - precision)``. Because k = 2^s 5^s, an exact division
+of the 128-bit number is a shift by s bits and one multiplication by the inverse of 5^s modulo 2^64: the
+quotient fits 64 bits, so arithmetic modulo 2^64 is enough.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _32 = np.uint64(32)
 
 def _exponent(precision: int) -> int:
     if not 0 <= precision <= FIXED_DECIMALS:
-        raise DataError(f"precision {precision} is outside 0..{FIXED_DECIMALS}, what this Nautilus build can store")
+        raise DataError(
+            f"precision {precision} is outside 0..{FIXED_DECIMALS}, what this Nautilus build can store"
+        )
     return FIXED_DECIMALS - precision
 
 
@@ -64,7 +67,9 @@ def units_to_column(units: np.ndarray, precision: int) -> pa.Array:
     else:
         words = np.empty((units.size, 2), dtype="<u8")
         words[:, 0], words[:, 1] = _wide_product(units.view(np.uint64), factor)
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(FIXED_BYTES), units.size, [None, pa.py_buffer(words)])
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(FIXED_BYTES), units.size, [None, pa.py_buffer(words)]
+    )
 
 
 def column_to_units(column: pa.Array | pa.ChunkedArray, precision: int) -> np.ndarray:
@@ -78,7 +83,9 @@ def column_to_units(column: pa.Array | pa.ChunkedArray, precision: int) -> np.nd
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
         if isinstance(column, pa.ChunkedArray):  # zero chunks
-            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.binary(FIXED_BYTES))
+            column = (
+                pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.binary(FIXED_BYTES))
+            )
     if len(column) == 0:
         return np.empty(0, dtype=np.int64)
     shift = _exponent(precision)
@@ -97,5 +104,7 @@ def column_to_units(column: pa.Array | pa.ChunkedArray, precision: int) -> np.nd
         back_low, back_high = _wide_product(np.abs(units).view(np.uint64), 10**shift)
         exact = bool(((units < 0) | ((back_low == words[:, 0]) & (back_high == words[:, 1]))).all())
     if not exact:
-        raise DataError(f"a stored value has more than {precision} decimals; read it with the precision it was written")
+        raise DataError(
+            f"a stored value has more than {precision} decimals; read it with the precision it was written"
+        )
     return units

@@ -1,13 +1,12 @@
 """What venues say about their instruments, as far as recordings alone cannot tell it.
 
-The table is Binance's exchange information and standard fee tier (no discounts) as of August 2024, for the symbols that
-recordings and examples here use. Venues change ticks and minima; recordings of another time bring their own, which
-`infer_instrument` reads off the data.
+The table is Binance's exchange information and standard fee tier (no discounts) as of August 2024, for the
+symbols that recordings and examples here use. Venues change ticks and minima; recordings of another time
+bring their own, which `infer_instrument` reads off the data.
 """
 
 from __future__ import annotations
 
-import math
 import re
 
 import numpy as np
@@ -15,7 +14,14 @@ import numpy as np
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.risk import InstrumentSpec
 
-__all__ = ["BINANCE_PERPETUALS", "BINANCE_SPOT", "binance_instrument", "infer_instrument", "parse_symbol"]
+__all__ = [
+    "BINANCE_PERPETUALS",
+    "BINANCE_SPOT",
+    "NO_LARGEST_ORDER",
+    "binance_instrument",
+    "infer_instrument",
+    "parse_symbol",
+]
 
 # symbol: (price decimals, tick, size decimals, lot, smallest order, largest order, smallest notional)
 BINANCE_PERPETUALS: dict[str, tuple[int, float, int, float, float, float, float]] = {
@@ -29,12 +35,15 @@ BINANCE_SPOT: dict[str, tuple[int, float, int, float, float, float, float]] = {
     "ETHUSDT": (2, 0.01, 8, 0.0001, 0.0001, 9000.0, 5.0),
     "SOLUSDT": (2, 0.01, 8, 0.001, 0.001, 90000.0, 5.0),
 }
+NO_LARGEST_ORDER = 1e9
+"""Largest order where the venue's is not known: beyond what any book holds."""
 _FEES = {"linear_perp": (0.0002, 0.0005), "spot": (0.001, 0.001)}
 _QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "USD")
 
 
 def parse_symbol(instrument_id: str) -> tuple[str, str]:
-    """Return (symbol, kind) of a Binance instrument id: ``BTCUSDT-PERP.BINANCE`` is ("BTCUSDT", "linear_perp").
+    """Return (symbol, kind) of a Binance instrument id: ``BTCUSDT-PERP.BINANCE`` is ("BTCUSDT",
+    "linear_perp").
 
     Raises
     ------
@@ -44,11 +53,13 @@ def parse_symbol(instrument_id: str) -> tuple[str, str]:
     match = re.fullmatch(r"([A-Z0-9]+(?:_PERP)?)(-PERP)?\.BINANCE", instrument_id)
     if match is None:
         raise DataError(
-            f"instrument id {instrument_id!r}: expected SYMBOL-PERP.BINANCE for a perpetual or SYMBOL.BINANCE for spot"
+            f"instrument id {instrument_id!r}: expected SYMBOL-PERP.BINANCE for a perpetual or "
+            f"SYMBOL.BINANCE for spot"
         )
     if match[1].endswith("_PERP"):
         raise DataError(
-            f"instrument id {instrument_id!r}: coin-margined contracts are inverse (their profit is in the coin), which "
+            f"instrument id {instrument_id!r}: coin-margined contracts are inverse (their profit is in "
+            f"the coin), which "
             "sizing and ledgers here do not count yet; import the USDT-margined contract"
         )
     return match[1], "linear_perp" if match[2] else "spot"
@@ -73,7 +84,8 @@ def binance_instrument(instrument_id: str) -> InstrumentSpec:
     table = BINANCE_PERPETUALS if kind == "linear_perp" else BINANCE_SPOT
     if symbol not in table:
         raise DataError(
-            f"{instrument_id}: no tick and lot are known for {symbol} ({kind}); known are {', '.join(sorted(table))}. "
+            f"{instrument_id}: no tick and lot are known for {symbol} ({kind}); known are "
+            f"{', '.join(sorted(table))}. "
             "Add a line to the table in apex_nautilus/data/instruments.py"
         )
     price_precision, tick, size_precision, lot, min_qty, max_qty, min_notional = table[symbol]
@@ -107,10 +119,11 @@ def decimals(values: np.ndarray, most: int = 8) -> int:
 
 
 def infer_instrument(instrument_id: str, prices: np.ndarray, sizes: np.ndarray) -> InstrumentSpec:
-    """Return a specification whose steps are read off recorded prices and sizes; fees are Binance's standard tier.
+    """Return a specification whose steps are read off recorded prices and sizes; fees are Binance's
+    standard tier.
 
-    The tick and lot are the smallest decimal place in use: right when it is in use at all, never too fine by more than
-    the data are. The smallest notional is taken as 5 in quote units.
+    The tick and lot are the smallest decimal place in use: right when it is in use at all, never too fine
+    by more than the data are. The smallest notional is taken as 5 in quote units.
     """
     symbol, kind = parse_symbol(instrument_id)
     base, quote = _split(symbol)
@@ -126,7 +139,7 @@ def infer_instrument(instrument_id: str, prices: np.ndarray, sizes: np.ndarray) 
         tick=10.0**-price_precision,
         lot=10.0**-size_precision,
         min_qty=10.0**-size_precision,
-        max_qty=math.inf,
+        max_qty=NO_LARGEST_ORDER,
         min_notional=5.0,
         maker_fee=maker,
         taker_fee=taker,

@@ -1,7 +1,7 @@
 """A full-depth book of price levels, enough to know the touch before and after every batch.
 
-Each side is a pair of arrays sorted so that the best level is last: bids by price, asks by negated price. Most changes
-are near the touch, so an insertion moves few elements.
+Each side is a pair of arrays sorted so that the best level is last: bids by price, asks by negated price.
+Most changes are near the touch, so an insertion moves few elements.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def _set_level(keys, sizes, n, key, size):
 
 @njit(cache=True)
 def _apply(bid_keys, bid_sizes, ask_keys, ask_sizes, counts, kind, side, price, size, flags, touches):
-    """Apply events; row i of `touches` (4 columns) is bid, ask before and bid, ask after batch i. Returns the rows."""
+    """Apply events; row i of `touches` (4 columns) is bid, ask before and bid, ask after batch i. Returns
+    the rows."""
     row = 0
     begun = False
     n_bid, n_ask = counts[0], counts[1]
@@ -118,8 +119,8 @@ class Ladder:
         Returns
         -------
         ndarray of int64, shape (batches, 4)
-            Bid and ask before, bid and ask after the batch; `NO_BID` and `NO_ASK` where a side is empty. A batch that
-            clears a side has that side empty before.
+            Bid and ask before, bid and ask after the batch; `NO_BID` and `NO_ASK` where a side is empty. A
+            batch that clears a side has that side empty before.
         """
         self._reserve(events.size)
         touches = np.empty((events.size + 1, 4), dtype=np.int64)

@@ -1,13 +1,12 @@
 """Market events as Nautilus's own Arrow tables, and instruments as Nautilus instruments.
 
-Making a Python object a row costs microseconds; a table made from columns costs nanoseconds and holds the same bytes (a
-test writes both ways and compares). The column layout is read from the installed Nautilus and checked here, so that an
-engine that stores something else is refused instead of misread.
+Making a Python object a row costs microseconds; a table made from columns costs nanoseconds and holds the
+same bytes (a test writes both ways and compares). The column layout is read from the installed Nautilus and
+checked here, so that an engine that stores something else is refused instead of misread.
 """
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 
 import numpy as np
@@ -23,6 +22,7 @@ from nautilus_trader.serialization.arrow.schema import NAUTILUS_ARROW_SCHEMA
 
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.data.fixed_point import column_to_units, units_to_column
+from apex_nautilus.data.instruments import NO_LARGEST_ORDER
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE
 from apex_nautilus.risk import InstrumentSpec
 
@@ -41,10 +41,21 @@ __all__ = [
 BARS = np.dtype(
     [("ts_ns", "<i8"), ("open", "<i8"), ("high", "<i8"), ("low", "<i8"), ("close", "<i8"), ("volume", "<i8")]
 )
-"""One closed bar: `ts_ns` is the time of its close; prices and volume are integers in units of ``10**-precision``."""
+"""One closed bar: `ts_ns` is the time of its close; prices and volume are integers in units of
+``10**-precision``."""
 
 _EXPECTED = {
-    OrderBookDelta: ["action", "side", "price", "size", "order_id", "flags", "sequence", "ts_event", "ts_init"],
+    OrderBookDelta: [
+        "action",
+        "side",
+        "price",
+        "size",
+        "order_id",
+        "flags",
+        "sequence",
+        "ts_event",
+        "ts_init",
+    ],
     TradeTick: ["price", "size", "aggressor_side", "trade_id", "ts_event", "ts_init"],
     Bar: ["open", "high", "low", "close", "volume", "ts_event", "ts_init"],
 }
@@ -78,7 +89,9 @@ def deltas_to_table(events: np.ndarray, spec: InstrumentSpec) -> pa.Table:
     """Return book events (no trades) as a table of OrderBookDelta; a level of size 0 becomes a deletion."""
     clear = events["kind"] == KIND_CLEAR
     if (clear & (events["side"] != 0)).any():
-        raise DataError("the catalog has no record for clearing one side of a book; delete its levels instead")
+        raise DataError(
+            "the catalog has no record for clearing one side of a book; delete its levels instead"
+        )
     size = np.where(clear, 0, events["size"])
     action = np.where(size > 0, np.uint8(BookAction.UPDATE), np.uint8(BookAction.DELETE))
     action[clear] = BookAction.CLEAR
@@ -180,7 +193,8 @@ def _currency(code: str) -> Currency:
 
 
 def to_nautilus_instrument(spec: InstrumentSpec) -> Instrument:
-    """Return the Nautilus instrument of `spec`: CryptoPerpetual for a linear perpetual, CurrencyPair for spot.
+    """Return the Nautilus instrument of `spec`: CryptoPerpetual for a linear perpetual, CurrencyPair for
+    spot.
 
     Margins are those of 20x leverage; time stamps are 0, so that writing it again gives the same file.
     """
@@ -198,7 +212,7 @@ def to_nautilus_instrument(spec: InstrumentSpec) -> Instrument:
         "price_increment": Price.from_str(f"{spec.tick:.{spec.price_precision}f}"),
         "size_increment": Quantity.from_str(size.format(spec.lot)),
         "min_quantity": Quantity.from_str(size.format(spec.min_qty)) if spec.min_qty > 0 else None,
-        "max_quantity": Quantity.from_str(size.format(spec.max_qty)) if math.isfinite(spec.max_qty) else None,
+        "max_quantity": Quantity.from_str(size.format(spec.max_qty)),
         "min_notional": Money(spec.min_notional, quote) if spec.min_notional > 0 else None,
         "maker_fee": Decimal(repr(spec.maker_fee)),
         "taker_fee": Decimal(repr(spec.taker_fee)),
@@ -230,7 +244,8 @@ def from_nautilus_instrument(instrument: Instrument) -> InstrumentSpec:
         kind = "linear_perp"
     else:
         raise DataError(
-            f"{instrument.id}: a {type(instrument).__name__} cannot be traded here; known are linear perpetuals and spot"
+            f"{instrument.id}: a {type(instrument).__name__} cannot be traded here; known are linear "
+            f"perpetuals and spot"
         )
     return InstrumentSpec(
         id=instrument.id.value,
@@ -242,8 +257,10 @@ def from_nautilus_instrument(instrument: Instrument) -> InstrumentSpec:
         tick=float(instrument.price_increment),
         lot=float(instrument.size_increment),
         min_qty=float(instrument.min_quantity or 0),
-        max_qty=float(instrument.max_quantity) if instrument.max_quantity is not None else math.inf,
-        min_notional=float(instrument.min_notional.as_double()) if instrument.min_notional is not None else 0.0,
+        max_qty=float(instrument.max_quantity) if instrument.max_quantity is not None else NO_LARGEST_ORDER,
+        min_notional=float(instrument.min_notional.as_double())
+        if instrument.min_notional is not None
+        else 0.0,
         maker_fee=float(instrument.maker_fee),
         taker_fee=float(instrument.taker_fee),
     )

@@ -1,12 +1,13 @@
 """Raw Binance websocket captures: gzip, one ``<receive_ns> <json>`` a line, a REST depth snapshot among them.
 
-The streams depth, trade and bookTicker of one symbol are read, any other is passed over and counted. Depth diffs and the
-snapshot become book events after the documented sequence rule (`sequence_rule`), trades become trades, and the book
-tickers serve as a check: the venue's own touch at an update id against that of the rebuilt book.
+The streams depth, trade and bookTicker of one symbol are read, any other is passed over and counted. Depth
+diffs and the snapshot become book events after the documented sequence rule (`sequence_rule`), trades
+become trades, and the book tickers serve as a check: the venue's own touch at an update id against that of
+the rebuilt book.
 
-A book that loses its sequence, or crosses, is emptied in the data (nobody may trade on a stale book) and begins again at
-the next snapshot. Time of an event is the venue's; time of receipt is the capture's. The two clocks may disagree: the
-difference is kept and reported, never mended.
+A book that loses its sequence, or crosses, is emptied in the data (nobody may trade on a stale book) and
+begins again at the next snapshot. Time of an event is the venue's; time of receipt is the capture's. The
+two clocks may disagree: the difference is kept and reported, never mended.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from apex_nautilus.data.catalog import CatalogWriter
+from apex_nautilus.data.catalog import CatalogWriter, settle_instrument
 from apex_nautilus.data.errors import ImportRefused
 from apex_nautilus.data.importers.report import ImportReport, RowLedger, TouchCheck
+from apex_nautilus.data.importers.reports_kept import keep_report
 from apex_nautilus.data.importers.sequence_rule import DiffIds, SequenceRule, Verdict
 from apex_nautilus.data.instruments import binance_instrument, parse_symbol
 from apex_nautilus.data.ladder import Ladder
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE, scale
 from apex_nautilus.risk import InstrumentSpec
-from apex_nautilus.store.atomic import write_atomic
 
 __all__ = ["BinanceCapture", "import_binance_capture"]
 
@@ -41,7 +42,7 @@ _MS = 1_000_000
 class _Line(msgspec.Struct):
     stream: str = ""
     data: msgspec.Raw = msgspec.Raw(b"null")
-    lastUpdateId: int | None = None  # noqa: N815 (the venue's name)
+    lastUpdateId: int | None = None
     symbol: str = ""
     T: int = 0
     E: int = 0
@@ -101,7 +102,9 @@ class BinanceCapture:
         Keep what is whole of a file whose end is missing, instead of refusing it.
     """
 
-    def __init__(self, instrument: InstrumentSpec, *, max_bad_share: float = 0.001, allow_truncated: bool = False):
+    def __init__(
+        self, instrument: InstrumentSpec, *, max_bad_share: float = 0.001, allow_truncated: bool = False
+    ):
         self._spec = instrument
         self._symbol, kind = parse_symbol(instrument.id)
         self._allow_truncated = allow_truncated
@@ -170,7 +173,8 @@ class BinanceCapture:
         except EOFError:
             if not self._allow_truncated:
                 raise ImportRefused(
-                    f"{path}: the gzip data end in the middle, after line {self.rows.line}: the file is truncated. "
+                    f"{path}: the gzip data end in the middle, after line {self.rows.line}: the file is "
+                    f"truncated. "
                     "Fetch it again, or keep what is whole with --allow-truncated"
                 ) from None
             self.rows.note("truncated_file")
@@ -194,7 +198,10 @@ class BinanceCapture:
             self.rows.note(f"other_stream:{kind or 'none'}")
             return
         if receive < self._last_receive:
-            raise _Refused("time_backwards", f"received {(self._last_receive - receive) / 1e9:.6f} s before its forerunner")
+            raise _Refused(
+                "time_backwards",
+                f"received {(self._last_receive - receive) / 1e9:.6f} s before its forerunner",
+            )
         self._check_symbol(message.s if message is not None else line.symbol)
         self._last_receive = receive
         if isinstance(message, _Depth):
@@ -249,7 +256,7 @@ class BinanceCapture:
 
     def _on_depth(self, receive: int, d: _Depth) -> None:
         ids = DiffIds(d.U, d.u, d.pu)
-        if d.U > d.u:
+        if d.u < d.U:
             raise _Refused("bad_update_ids", f"U {d.U} > u {d.u}")
         batch = self._levels(d.b, d.a, (d.T or d.E) * _MS, receive, d.u)
         if not self._rule.in_step:
@@ -483,9 +490,10 @@ def import_binance_capture(
     DataError
         When the instrument is unknown or the catalog holds other data over the span.
     """
-    spec = instrument if instrument is not None else binance_instrument(instrument_id)
     if not paths:
         raise ImportRefused("no files were named")
+    wanted = instrument if instrument is not None else binance_instrument(instrument_id)
+    spec, differs = settle_instrument(catalog_path, wanted)
     capture = BinanceCapture(spec, max_bad_share=max_bad_share, allow_truncated=allow_truncated)
     with CatalogWriter(catalog_path, spec, replace=replace) as writer:
         for chunk in capture.events(paths):
@@ -493,21 +501,16 @@ def import_binance_capture(
         report = capture.report(paths)
         if not report.kept.get("snapshot"):
             raise ImportRefused(
-                f"{', '.join(report.paths)}: no depth snapshot that the diffs join (`lastUpdateId`) in {report.rows} rows: "
+                f"{', '.join(report.paths)}: no depth snapshot that the diffs join (`lastUpdateId`) in "
+                f"{report.rows} rows: "
                 f"no book can be built. Put the file with the snapshot first. Noted: {report.noted}"
             )
         written = writer.commit()
     report.written = {"deltas": written.deltas, "trades": written.trades, "batches": written.batches}
+    if differs:
+        report.noted["instrument_of_catalog"] = 1
     if written.moved:
         report.noted["receive_time_moved"] = written.moved
     report.files = list(written.files)
     keep_report(catalog_path, report)
     return report
-
-
-def keep_report(catalog_path: str | os.PathLike[str], report: ImportReport) -> None:
-    """Write the report beside the data it speaks of."""
-    folder = Path(catalog_path) / "imports" / report.instrument_id
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{report.source}_{report.first_ns}_{report.last_ns}.json"
-    write_atomic(folder / name, msgspec.json.format(msgspec.json.encode(report)) + b"\n")

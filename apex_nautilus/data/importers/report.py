@@ -32,10 +32,12 @@ class ImportReport(msgspec.Struct, kw_only=True):
 
     Attributes
     ----------
-    kept, refused, noted : counts by kind of row. `refused` rows are bad and weigh against the limit; `noted` ones are
+    kept, refused, noted : counts by kind of row. `refused` rows are bad and weigh against the limit;
+    `noted` ones are
         in order but left no data (diffs older than the snapshot, say), or were kept with a remark.
     examples : the first refused rows, as ``FILE:LINE: reason: detail``.
-    skew_ms_min, skew_ms_mean, skew_ms_max : receive time minus venue time of kept rows; negative when the recording
+    skew_ms_min, skew_ms_mean, skew_ms_max : receive time minus venue time of kept rows; negative when the
+    recording
         clock runs behind the venue's.
     first_ns, last_ns : receive times of the first and last kept row.
     """

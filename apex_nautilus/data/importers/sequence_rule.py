@@ -1,15 +1,17 @@
-"""Binance's rule for joining a REST snapshot with the stream of depth diffs, as a state machine on update ids.
+"""Binance's rule for joining a REST snapshot with the stream of depth diffs, as a state machine on update
+ids.
 
-Each diff covers the update ids U..u; on futures it names the last id of the diff before it, pu. Ids are global on
-futures, so consecutive diffs are tied by pu, on spot by U = previous u + 1. With L the snapshot's lastUpdateId:
+Each diff covers the update ids U..u; on futures it names the last id of the diff before it, pu. Ids are
+global on futures, so consecutive diffs are tied by pu, on spot by U = previous u + 1. With L the snapshot's
+lastUpdateId:
 
 futures
     drop diffs with u < L; the first one applied has U <= L <= u; then pu equals the previous u.
 spot
     drop diffs with u <= L; the first one applied has U <= L + 1 <= u; then U equals the previous u + 1.
 
-On futures L may lie in the gap between two diffs (pu <= L < U). Nothing happened to the book in that gap, so such a diff
-joins as well.
+On futures L may lie in the gap between two diffs (pu <= L < U). Nothing happened to the book in that gap,
+so such a diff joins as well.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ class SequenceRule:
 
     def follows(self, earlier: DiffIds, later: DiffIds) -> bool:
         """Whether `later` is the very next diff after `earlier`."""
-        return later.pu == earlier.u if self._futures else later.U == earlier.u + 1
+        return later.pu == earlier.u if self._futures else earlier.u + 1 == later.U
 
     def is_old(self, diff: DiffIds, snapshot_id: int) -> bool:
         """Whether the snapshot already contains the whole diff."""
@@ -96,7 +98,7 @@ class SequenceRule:
         else:
             if diff.u <= self._last:
                 return Verdict.DUPLICATE
-            follows = diff.pu == self._last if self._futures else diff.U == self._last + 1
+            follows = diff.pu == self._last if self._futures else self._last + 1 == diff.U
             if not follows:
                 return Verdict.BREAK
         self._last = diff.u

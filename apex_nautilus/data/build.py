@@ -1,0 +1,191 @@
+"""Datasets out of the catalog: book clocks from deltas and trades, bar clocks from bars."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from apex_nautilus.data.bars import MINUTES, bar_type_name, minutes_of, resample
+from apex_nautilus.data.catalog import bar_types, load_instrument, read_bars, read_events
+from apex_nautilus.data.dataset import (
+    BOOK_CLOCKS,
+    BookRowsBuilder,
+    Dataset,
+    DatasetCard,
+    DatasetWriter,
+    EventDigest,
+)
+from apex_nautilus.data.errors import DatasetError
+from apex_nautilus.data.nautilus_tables import BARS
+from apex_nautilus.features import batch_bars, scale
+from apex_nautilus.risk import InstrumentSpec
+
+__all__ = ["DEFAULT_HALF_SPREAD_BPS", "build_dataset", "dataset_from_bars"]
+
+DEFAULT_HALF_SPREAD_BPS = 0.5
+"""Wide for the largest perpetuals (recorded half spreads of BTCUSDT and ETHUSDT are 0.01 to 0.02 bps, one
+tick), about right for the smaller ones, whose tick is 1 bp or so."""
+
+
+def build_dataset(
+    catalog_path: str | os.PathLike[str],
+    instrument_id: str,
+    clock: str,
+    feature_names: Sequence[str],
+    out_dir: str | os.PathLike[str],
+    start: int | None = None,
+    end: int | None = None,
+    *,
+    conflate_ms: int = 0,
+    half_spread_bps: float = DEFAULT_HALF_SPREAD_BPS,
+) -> Dataset:
+    """Build a dataset folder from a catalog and open it.
+
+    The book clocks read deltas and trades chunk by chunk, so memory stays flat. The bar clocks read the
+    bars of the clock's length, or make them from shorter ones; the path is the shortest bars stored that
+    divide the clock.
+
+    Parameters
+    ----------
+    clock : {"book", "1s", "1m", "5m", "15m"}
+    feature_names : book features for the first two clocks, bar features for the others
+    out_dir : folder to write; a dataset already there is replaced
+    start, end : receive times in nanoseconds (of bars: closing times), start included, end not
+    conflate_ms : least time between two rows of the book clock
+    half_spread_bps : modelled half spread of bars
+
+    Raises
+    ------
+    DatasetError, DataError, FeatureError
+        When the data, the clock or a feature is not there; the message says what is.
+    """
+    names = tuple(feature_names)
+    source = f"catalog {Path(catalog_path).resolve().name}"
+    instrument = load_instrument(catalog_path, instrument_id)
+    if clock in BOOK_CLOCKS:
+        builder = BookRowsBuilder(instrument, clock, names, conflate_ms)
+        with DatasetWriter(out_dir, len(names)) as writer:
+            for events in read_events(catalog_path, instrument_id, start, end):
+                writer.append(builder.add(events))
+            writer.commit(builder.card(source))
+        return Dataset.open(out_dir)
+    if clock not in MINUTES:
+        raise DatasetError(f"clock {clock!r} is not one of {', '.join((*BOOK_CLOCKS, *MINUTES))}")
+    minutes = MINUTES[clock]
+    stored = {
+        m: t for t in bar_types(catalog_path, instrument_id) if (m := minutes_of(t)) and minutes % m == 0
+    }
+    if not stored:
+        raise DatasetError(
+            f"{catalog_path}: no bars of {instrument_id} that a clock of {clock} could use; stored are "
+            f"{', '.join(bar_types(catalog_path, instrument_id)) or 'none'}. Import candles first"
+        )
+    fine = min(stored)
+    path = read_bars(catalog_path, stored[fine], start, end)
+    rows = (
+        read_bars(catalog_path, stored[minutes], start, end)
+        if minutes in stored
+        else resample(path, fine, minutes)
+    )
+    named = (
+        bar_type_name(instrument_id, minutes) if minutes in stored else f"{minutes} minutes of {stored[fine]}"
+    )
+    dataset = dataset_from_bars(
+        rows, instrument, clock, names, path=path, half_spread_bps=half_spread_bps,
+        source=f"{source}: {named}, path {stored[fine]}",
+    )  # fmt: skip
+    return dataset.save(out_dir)
+
+
+def dataset_from_bars(
+    bars: np.ndarray,
+    instrument: InstrumentSpec,
+    clock: str,
+    feature_names: Sequence[str],
+    *,
+    path: np.ndarray | None = None,
+    half_spread_bps: float = DEFAULT_HALF_SPREAD_BPS,
+    source: str = "bars",
+) -> Dataset:
+    """Build a dataset in memory from closed bars.
+
+    Parameters
+    ----------
+    bars : ndarray of BARS
+        One row each.
+    path : ndarray of BARS, optional
+        Shorter bars to trade on; `bars` themselves when left out. Rows that no path bar has closed by are
+        left out.
+    half_spread_bps : float
+        Modelled half spread as a share of the price; never below half a tick.
+
+    Raises
+    ------
+    DatasetError
+        When no row results or the half spread is not a number from 0 to 1000.
+    """
+    names = tuple(feature_names)
+    if clock not in MINUTES:
+        raise DatasetError(f"clock {clock!r} is not one of bars ({', '.join(MINUTES)})")
+    if not 0.0 <= half_spread_bps <= 1000.0:
+        raise DatasetError(f"half_spread_bps must lie in [0, 1000], got {half_spread_bps!r}")
+    walked = bars if path is None else path
+    units = scale(instrument.price_precision)
+    prices = {name: bars[name] / units for name in ("open", "high", "low", "close")}
+    out = batch_bars(
+        bars["ts_ns"], **prices, volume=bars["volume"] / scale(instrument.size_precision), names=names,
+        clock=clock,
+    )  # fmt: skip
+    # A row is decided at the last path bar that has closed by its own close.
+    at = np.searchsorted(walked["ts_ns"], out.ts_ns, side="right") - 1
+    keep = out.warm & (at >= 0)
+    if not keep.any():
+        raise DatasetError(
+            f"{instrument.id}: {bars.size} bars of {clock} gave no row after the features' warm-up; use a "
+            f"longer span"
+        )
+    close = walked["close"] / units
+    half = np.maximum(close * (half_spread_bps / 1e4), instrument.tick / 2)
+    digest = EventDigest(BARS)
+    digest.update(bars)
+    if path is not None:
+        digest.update(path)
+    span = (int(bars["ts_ns"][0]), int(bars["ts_ns"][-1]))
+    card = DatasetCard(
+        id=digest.id(instrument, clock, names, half_spread_bps, bars.size),
+        instrument=instrument,
+        clock=clock,
+        feature_names=names,
+        path="bars",
+        half_spread_bps=half_spread_bps,
+        source=source,
+        span_ns=span,
+        counts={
+            "rows": int(keep.sum()),
+            "cold_rows": int((~keep).sum()),
+            "path": int(walked.size),
+            "bars": int(bars.size),
+        },
+    )
+    at = at[keep]
+    return Dataset(
+        card=card,
+        ts_ns=out.ts_ns[keep],
+        features=out.features[keep],
+        # As the replay counts it: the middle of the modelled touch, not the close itself, whose last bit
+        # may differ.
+        mid=0.5 * ((close - half)[at] + (close + half)[at]),
+        row_event=at,
+        path_ts_ns=walked["ts_ns"].copy(),
+        path_bid=close - half,
+        path_ask=close + half,
+        path_depth=np.zeros((walked.size, 4, 0)),
+        path_open=walked["open"] / units,
+        path_high=walked["high"] / units,
+        path_low=walked["low"] / units,
+        path_close=close,
+        path_half_spread=half,
+    )

@@ -1,0 +1,442 @@
+"""What a strategy is trained and judged on: rows of features, and the path of the market between them.
+
+A dataset is a folder of memory-mapped .npy arrays and a JSON card. It is written whole or not at all, and
+its id is the hash of what went into it, so that a run can name exactly what it saw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from apex_nautilus.data.errors import DatasetError
+from apex_nautilus.data.labels import Bracket, label_bars, label_book
+from apex_nautilus.data.npy_append import NpyAppender
+from apex_nautilus.data.splits import Splits, time_splits
+from apex_nautilus.features import EVENT, KIND_TRADE, BookFeatures, BookRows
+from apex_nautilus.risk import InstrumentSpec
+from apex_nautilus.store.atomic import fsync_directory, write_atomic
+
+__all__ = [
+    "BOOK_CLOCKS",
+    "SCHEMA",
+    "Dataset",
+    "DatasetCard",
+    "DatasetWriter",
+    "EventDigest",
+    "dataset_from_events",
+]
+
+SCHEMA = "apex.dataset/1"
+BOOK_CLOCKS = ("book", "1s")
+DEPTH = 5
+"""Levels that the path keeps."""
+
+_ARRAYS: dict[str, type] = {
+    "ts_ns": np.int64,
+    "features": np.float64,
+    "mid": np.float64,
+    "row_event": np.int64,
+    "path_ts_ns": np.int64,
+    "path_bid": np.float64,
+    "path_ask": np.float64,
+    "path_depth": np.float64,
+}
+_BAR_ARRAYS: dict[str, type] = dict.fromkeys(
+    ("path_open", "path_high", "path_low", "path_close", "path_half_spread"), np.float64
+)
+
+
+class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a dataset is and where it came from.
+
+    Attributes
+    ----------
+    id : SHA-256 of the inputs: every event or bar, the instrument, the clock, the features, the modelled
+    spread. path : "book" (order-book events) or "bars".
+    conflate_ms : least time between two rows of the book clock.
+    half_spread_bps : modelled half spread of a path of bars, None for a book.
+    source : what was read, in words: the folders' names, the bar types.
+    span_ns : times of the first and last event read.
+    counts : rows, path entries, events read, rows left out because features were still warming up.
+    """
+
+    schema: str = SCHEMA
+    id: str
+    instrument: InstrumentSpec
+    clock: str
+    feature_names: tuple[str, ...]
+    path: str
+    conflate_ms: int = 0
+    half_spread_bps: float | None = None
+    source: str
+    span_ns: tuple[int, int]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Rows to decide on (N), and the path to trade on between them (M).
+
+    Attributes
+    ----------
+    card : DatasetCard
+    ts_ns : (N,) int64
+        When each row was released. Rows whose features were still warming up are not part of it.
+    features : (N, F) float64, C order
+        Never NaN.
+    mid : (N,) float64
+        Mid price at the row's path entry.
+    row_event : (N,) int64
+        The path entry a row's order meets (a book), or the bar at whose close it is decided (bars).
+    path_ts_ns : (M,) int64
+        Time of each whole book, or of each bar's close.
+    path_bid, path_ask : (M,) float64
+        The touch; of bars, the close with the modelled half spread taken off or put on.
+    path_depth : (M, 4, 5) float64
+        Bid prices, bid sizes, ask prices, ask sizes, best first; NaN and 0 where absent. (M, 4, 0) for bars.
+    path_open, path_high, path_low, path_close, path_half_spread : (M,) float64 or None
+        Only for a path of bars.
+    """
+
+    card: DatasetCard
+    ts_ns: np.ndarray
+    features: np.ndarray
+    mid: np.ndarray
+    row_event: np.ndarray
+    path_ts_ns: np.ndarray
+    path_bid: np.ndarray
+    path_ask: np.ndarray
+    path_depth: np.ndarray
+    path_open: np.ndarray | None = None
+    path_high: np.ndarray | None = None
+    path_low: np.ndarray | None = None
+    path_close: np.ndarray | None = None
+    path_half_spread: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        n, m = self.ts_ns.shape[0], self.path_ts_ns.shape[0]
+        for name in (*_ARRAYS, *(_BAR_ARRAYS if self.is_bars else ())):
+            array = getattr(self, name)
+            rows = m if name.startswith("path_") else n
+            if array is None or array.shape[0] != rows:
+                raise DatasetError(
+                    f"dataset {self.id[:16]}: {name} does not have {rows} rows; build the dataset again"
+                )
+        if self.features.shape != (n, len(self.feature_names)):
+            raise DatasetError(
+                f"dataset {self.id[:16]}: {len(self.feature_names)} features named, matrix of shape "
+                f"{self.features.shape}"
+            )
+
+    def __len__(self) -> int:
+        return int(self.ts_ns.shape[0])
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the inputs."""
+        return self.card.id
+
+    @property
+    def instrument(self) -> InstrumentSpec:
+        """The instrument traded."""
+        return self.card.instrument
+
+    @property
+    def clock(self) -> str:
+        """When rows close: "book", "1s", "1m", "5m" or "15m"."""
+        return self.card.clock
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Columns of `features`."""
+        return self.card.feature_names
+
+    @property
+    def is_bars(self) -> bool:
+        """Whether the path is made of bars."""
+        return self.card.path == "bars"
+
+    def labels(self, bracket: Bracket | np.void, rows: tuple[int, int] | None = None) -> np.ndarray:
+        """Return triple-barrier labels: `LABEL` records of shape (n, 2), long then short.
+
+        Parameters
+        ----------
+        bracket : Bracket, or one `risk.RULES` record
+        rows : (lo, hi), all rows when left out
+            Labels look as far into the future as the bracket's holding time, past `hi` if need be.
+
+        Raises
+        ------
+        DatasetError
+            When the range lies outside the dataset.
+        """
+        if isinstance(bracket, np.void):
+            bracket = Bracket.of_rules(bracket)
+        lo, hi = rows if rows is not None else (0, len(self))
+        if not 0 <= lo <= hi <= len(self):
+            raise DatasetError(f"rows ({lo}, {hi}) lie outside the dataset's {len(self)} rows")
+        common = {"row_event": self.row_event, "path_ts_ns": self.path_ts_ns, "mid": self.mid}
+        if not self.is_bars:
+            return label_book(
+                bracket, self.instrument, (lo, hi), path_bid=self.path_bid, path_ask=self.path_ask, **common
+            )
+        bars = {name: getattr(self, name) for name in _BAR_ARRAYS}
+        return label_bars(bracket, self.instrument, (lo, hi), **common, **bars)
+
+    def splits(
+        self, max_hold_ns: int, train: float = 0.6, validation: float = 0.2, *, embargo_ns: int | None = None
+    ) -> Splits:
+        """Return train, validation and test in time order; see `time_splits`.
+
+        The test part is to be opened once a study; whoever opens it records that in the ledger.
+        """
+        return time_splits(self.ts_ns, max_hold_ns, train, validation, embargo_ns=embargo_ns)
+
+    def save(self, directory: str | os.PathLike[str]) -> Dataset:
+        """Write the dataset to a folder, whole or not at all, and return it opened from there."""
+        with DatasetWriter(
+            directory, len(self.feature_names), bars=self.is_bars, depth=self.path_depth.shape[2]
+        ) as writer:
+            writer.append(
+                {name: getattr(self, name) for name in (*_ARRAYS, *(_BAR_ARRAYS if self.is_bars else ()))}
+            )
+            writer.commit(self.card)
+        return Dataset.open(directory)
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str]) -> Dataset:
+        """Open a dataset folder; arrays are memory-mapped, read-only.
+
+        Raises
+        ------
+        DatasetError
+            When the folder holds no dataset, or a damaged one.
+        """
+        folder = Path(directory)
+        try:
+            card = msgspec.json.decode((folder / "card.json").read_bytes(), type=DatasetCard)
+            names = (*_ARRAYS, *(_BAR_ARRAYS if card.path == "bars" else ()))
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+        except FileNotFoundError as e:
+            raise DatasetError(
+                f"{folder}: no dataset here ({Path(e.filename or '').name} is missing)"
+            ) from None
+        except (msgspec.DecodeError, msgspec.ValidationError, ValueError, OSError) as e:
+            raise DatasetError(f"{folder}: damaged dataset: {e}; build it again") from e
+        if card.schema != SCHEMA:
+            raise DatasetError(f"{folder}: schema {card.schema!r} is not {SCHEMA!r}; build the dataset again")
+        return cls(card=card, **arrays)
+
+
+class DatasetWriter:
+    """Builds a dataset folder chunk by chunk in a temporary sibling, and renames it into place on `commit`.
+
+    Parameters
+    ----------
+    directory : the folder to make; a dataset already there is replaced, anything else is left alone.
+    n_features, depth : columns of `features`, levels of `path_depth`.
+    bars : whether the path is made of bars.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], n_features: int, *, bars: bool = False, depth: int = DEPTH
+    ):
+        self._target = Path(directory)
+        if (
+            self._target.exists()
+            and not (self._target / "card.json").is_file()
+            and any(self._target.iterdir())
+        ):
+            raise DatasetError(f"{self._target}: exists and is not a dataset; choose another folder")
+        self._temporary = self._target.with_name(f".{self._target.name}.partial")
+        self._shapes = {"features": (n_features,), "path_depth": (4, depth)}
+        self._dtypes = _ARRAYS | (_BAR_ARRAYS if bars else {})
+        self._arrays: dict[str, NpyAppender] = {}
+
+    def __enter__(self) -> DatasetWriter:
+        shutil.rmtree(self._temporary, ignore_errors=True)  # what a killed run left behind
+        self._temporary.mkdir(parents=True)
+        self._arrays = {
+            name: NpyAppender(self._temporary / f"{name}.npy", dtype, self._shapes.get(name, ()))
+            for name, dtype in self._dtypes.items()
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    @property
+    def path_rows(self) -> int:
+        """Path entries so far."""
+        return self._arrays["path_ts_ns"].rows
+
+    @property
+    def rows(self) -> int:
+        """Rows so far."""
+        return self._arrays["ts_ns"].rows
+
+    def append(self, chunk: dict[str, np.ndarray]) -> None:
+        """Add rows and path entries; `row_event` indexes the whole path."""
+        for name, array in self._arrays.items():
+            array.append(chunk[name])
+
+    def commit(self, card: DatasetCard) -> None:
+        """Finish the files and put the folder in its place."""
+        for array in self._arrays.values():
+            array.close()
+        write_atomic(self._temporary / "card.json", msgspec.json.format(msgspec.json.encode(card)) + b"\n")
+        fsync_directory(self._temporary)
+        old = self._target.with_name(f".{self._target.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self._target.exists():
+            os.rename(self._target, old)
+        os.rename(self._temporary, self._target)
+        fsync_directory(self._target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+class EventDigest:
+    """SHA-256 over records given in chunks; the same however they are cut.
+
+    Fields are hashed apart from each other, so that padding between them does not matter.
+    """
+
+    def __init__(self, dtype: np.dtype):
+        self._hashes = {name: hashlib.sha256() for name in dtype.names or ()}
+        self.count = 0
+        self.trades = 0
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+
+    def update(self, records: np.ndarray) -> None:
+        """Add records."""
+        if records.size == 0:
+            return
+        for name, digest in self._hashes.items():
+            digest.update(np.ascontiguousarray(records[name]).data)
+        times = records["ts_init_ns"] if "ts_init_ns" in self._hashes else records["ts_ns"]
+        if self.first_ns is None:
+            self.first_ns = int(times[0])
+        self.last_ns = int(times[-1])
+        self.count += records.size
+        if "kind" in self._hashes:
+            self.trades += int(np.count_nonzero(records["kind"] == KIND_TRADE))
+
+    def id(self, *terms: object) -> str:
+        """Return the hash of the records and of `terms` (anything that JSON can say)."""
+        whole = hashlib.sha256(msgspec.json.encode([SCHEMA, *terms]))
+        for name, digest in self._hashes.items():
+            whole.update(name.encode() + digest.digest())
+        return whole.hexdigest()
+
+
+class BookRowsBuilder:
+    """Runs events through the feature machine and collects arrays for a `Dataset`, chunk by chunk."""
+
+    def __init__(self, instrument: InstrumentSpec, clock: str, names: tuple[str, ...], conflate_ms: int):
+        if clock not in BOOK_CLOCKS:
+            raise DatasetError(f"clock {clock!r} is not one of a book ({', '.join(BOOK_CLOCKS)})")
+        self._instrument, self._clock, self._names, self._conflate_ms = instrument, clock, names, conflate_ms
+        self._machine = BookFeatures(
+            names,
+            price_precision=instrument.price_precision,
+            size_precision=instrument.size_precision,
+            clock=clock,  # pyright: ignore[reportArgumentType]
+            conflate_ms=conflate_ms,
+        )
+        self._digest = EventDigest(EVENT)
+        self._path_rows = 0
+        self._rows = 0
+        self._cold = 0
+
+    def add(self, events: np.ndarray) -> dict[str, np.ndarray]:
+        """Apply a chunk of events and return what it adds to every array."""
+        self._digest.update(events)
+        out: BookRows = self._machine.run(events, depth=DEPTH)
+        warm = out.warm
+        self._cold += int(np.count_nonzero(~warm))
+        at = out.row_event[warm]
+        chunk = {
+            "ts_ns": out.ts_ns[warm],
+            "features": out.features[warm],
+            "mid": 0.5 * (out.path_bid[at] + out.path_ask[at]),
+            "row_event": at + self._path_rows,
+            "path_ts_ns": out.path_ts_ns,
+            "path_bid": out.path_bid,
+            "path_ask": out.path_ask,
+            "path_depth": out.path_depth,
+        }
+        self._rows += at.size
+        self._path_rows += out.path_ts_ns.size
+        return chunk
+
+    def card(self, source: str) -> DatasetCard:
+        """Return the card of what was added so far.
+
+        Raises
+        ------
+        DatasetError
+            When no row came of it.
+        """
+        digest = self._digest
+        if self._rows == 0:
+            raise DatasetError(
+                f"{self._instrument.id}: {digest.count} events gave no row of clock {self._clock!r} "
+                f"({self._cold} while "
+                "features warmed up): is there a book, and is it long enough?"
+            )
+        terms = (self._instrument, self._clock, self._names, self._conflate_ms)
+        return DatasetCard(
+            id=digest.id(*terms),
+            instrument=self._instrument,
+            clock=self._clock,
+            feature_names=self._names,
+            path="book",
+            conflate_ms=self._conflate_ms,
+            source=source,
+            span_ns=(digest.first_ns or 0, digest.last_ns or 0),
+            counts={
+                "rows": self._rows,
+                "cold_rows": self._cold,
+                "path": self._path_rows,
+                "events": digest.count,
+                "trades": digest.trades,
+            },
+        )
+
+
+def dataset_from_events(
+    events: np.ndarray,
+    instrument: InstrumentSpec,
+    clock: str,
+    feature_names: tuple[str, ...] | list[str],
+    *,
+    conflate_ms: int = 0,
+    source: str = "events",
+) -> Dataset:
+    """Build a dataset in memory from market events (a simulator's tape, say).
+
+    Parameters
+    ----------
+    events : ndarray of EVENT, ordered by `ts_init_ns`
+    clock : {"book", "1s"}
+    feature_names : book features, in the order of the columns
+    conflate_ms : least time between two rows of the book clock
+
+    Raises
+    ------
+    DatasetError
+        When the clock is unknown or no row results.
+    FeatureError
+        When a feature is unknown.
+    """
+    builder = BookRowsBuilder(instrument, clock, tuple(feature_names), conflate_ms)
+    arrays = builder.add(events)
+    return Dataset(card=builder.card(source), **arrays)
