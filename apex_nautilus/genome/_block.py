@@ -1,13 +1,12 @@
 """The loops over a block of rows: one short function a primitive.
 
-Each takes the destination, its operands and the number of rows. The destination never overlaps an operand, all
-are contiguous, and the bodies are the functions of `scalar`, so LLVM vectorises them without changing a bit.
+The bodies are the functions of `scalar`, no destination overlaps an operand, and every register is contiguous,
+so LLVM vectorises the loops without changing a bit.
 """
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 from numba import njit
 
 from apex_nautilus.genome import scalar
@@ -29,24 +28,19 @@ from apex_nautilus.genome.primitives import (
     OP_AND,
     OP_CLIP,
     OP_CONSTANT,
-    OP_DELTA,
+    OP_COPY,
     OP_DIV,
     OP_GT,
     OP_IF,
-    OP_LAG,
     OP_LOG1P,
-    OP_LT,
     OP_MAX,
-    OP_MEAN,
     OP_MIN,
     OP_MUL,
     OP_NEG,
     OP_NOT,
     OP_OR,
-    OP_RANK,
     OP_SIGMOID,
     OP_SQRT,
-    OP_STD,
     OP_SUB,
     OP_TANH,
 )
@@ -70,232 +64,94 @@ def clean_column(column, X, feature, lo, hi):
     return invalid
 
 
-@njit(cache=True)
-def window_column(d, column, op, k, lo, n):
-    """A windowed primitive over rows lo .. lo + n - 1 of a cleaned column, into d[0 .. n - 1].
-
-    Sums run from the oldest row to the newest, as the kernel over one row does.
-    """
-    look_back = k if op <= OP_DELTA else k - 1
-    first = min(max(look_back - lo, 0), n)
-    for i in range(first):
-        d[i] = 0.0
-    if op == OP_LAG:
-        for i in range(first, n):
-            d[i] = column[RING + i - k]
-        return
-    if op == OP_DELTA:
-        for i in range(first, n):
-            d[i] = scalar.sub(column[RING + i], column[RING + i - k])
-        return
-    size = float(k)
-    if op == OP_RANK:
-        if k == 1:
-            for i in range(first, n):
-                d[i] = 0.5
-            return
-        for i in range(first, n):
-            d[i] = 0.0
-        for j in range(k - 1, 0, -1):
-            for i in range(first, n):
-                d[i] += rank_step(column[RING + i - j], column[RING + i])
-        for i in range(first, n):
-            d[i] /= size - 1.0
-        return
-    # Eight rows at a time stay in registers over the whole window.
-    for i in range(first, n):
-        total = 0.0
-        for j in range(k - 1, -1, -1):
-            total += column[RING + i - j]
-        d[i] = total / size
-    if op == OP_MEAN:
-        return
-    for i in range(first, n):
-        mean = d[i]
-        total = 0.0
-        for j in range(k - 1, -1, -1):
-            off = column[RING + i - j] - mean
-            total += off * off
-        std = math.sqrt(total / size)
-        d[i] = std if op == OP_STD else scalar.zscore(column[RING + i], mean, std)
+# A loop reads and writes registers of one flat array, each given by the offset of its first row. Offsets are
+# unsigned: a signed index may be negative in Python, and testing for that would cost more than the work. Loops
+# over slices would pay some 50 ns of reference counting an instruction, which is as much as the work as well.
 
 
-@njit(cache=True, inline="always")
-def rank_step(before, now):
-    """What one earlier row adds to a rank: 1 if below, half if equal."""
-    return (1.0 if before < now else 0.0) + (0.5 if before == now else 0.0)
+def _unary(primitive):
+    @njit(error_model="numpy")
+    def loop(s, d, a, n):
+        for i in range(n):
+            s[d + i] = primitive(s[a + i])
+
+    return loop
 
 
-@njit(cache=True)
-def _add(d, a, b, n):
+def _binary(primitive):
+    @njit(error_model="numpy")
+    def loop(s, d, a, b, n):
+        for i in range(n):
+            s[d + i] = primitive(s[a + i], s[b + i])
+
+    return loop
+
+
+def _with_constant(primitive):
+    @njit(error_model="numpy")
+    def loop(s, d, a, c, n):
+        for i in range(n):
+            s[d + i] = primitive(s[a + i], c)
+
+    return loop
+
+
+def _constant_first(primitive):
+    @njit(error_model="numpy")
+    def loop(s, d, a, c, n):
+        for i in range(n):
+            s[d + i] = primitive(c, s[a + i])
+
+    return loop
+
+
+_neg = _unary(scalar.negative)
+_abs = _unary(scalar.absolute)
+_not = _unary(scalar.invert)
+_tanh = _unary(scalar.tanh)
+_sigmoid = _unary(scalar.sigmoid)
+_clip = _unary(scalar.clip)
+_log1p = _unary(scalar.signed_log1p)
+_sqrt = _unary(scalar.signed_sqrt)
+_add = _binary(scalar.add)
+_sub = _binary(scalar.sub)
+_mul = _binary(scalar.mul)
+_div = _binary(scalar.divide)
+_min = _binary(scalar.minimum)
+_max = _binary(scalar.maximum)
+_gt = _binary(scalar.gt)
+_and = _binary(scalar.and_)
+_add_c = _with_constant(scalar.add)
+_mul_c = _with_constant(scalar.mul)
+_div_c = _with_constant(scalar.divide_by_constant)
+_min_c = _with_constant(scalar.minimum)
+_max_c = _with_constant(scalar.maximum)
+_gt_c = _with_constant(scalar.gt)
+_lt_c = _with_constant(scalar.lt)
+_c_sub = _constant_first(scalar.sub)
+_c_div = _constant_first(scalar.divide)
+
+
+@njit(error_model="numpy")
+def _if(s, d, a, b, c, n):
     for i in range(n):
-        d[i] = scalar.add(a[i], b[i])
+        s[d + i] = scalar.select(s[a + i], s[b + i], s[c + i])
 
 
-@njit(cache=True)
-def _sub(d, a, b, n):
+@njit
+def _fill(s, d, c, n):
     for i in range(n):
-        d[i] = scalar.sub(a[i], b[i])
+        s[d + i] = c
 
 
-@njit(cache=True)
-def _mul(d, a, b, n):
+@njit
+def _store(out, output, at, s, a, n):
     for i in range(n):
-        d[i] = scalar.mul(a[i], b[i])
-
-
-@njit(cache=True, error_model="numpy")
-def _div(d, a, b, n):
-    for i in range(n):
-        d[i] = scalar.divide(a[i], b[i])
-
-
-@njit(cache=True)
-def _min(d, a, b, n):
-    for i in range(n):
-        d[i] = scalar.minimum(a[i], b[i])
-
-
-@njit(cache=True)
-def _max(d, a, b, n):
-    for i in range(n):
-        d[i] = scalar.maximum(a[i], b[i])
+        out[output, at + i] = s[a + i]
 
 
 @njit(cache=True)
-def _gt(d, a, b, n):
-    for i in range(n):
-        d[i] = scalar.gt(a[i], b[i])
-
-
-@njit(cache=True)
-def _and(d, a, b, n):
-    for i in range(n):
-        d[i] = scalar.and_(a[i], b[i])
-
-
-@njit(cache=True)
-def _if(d, a, b, c, n):
-    for i in range(n):
-        d[i] = scalar.select(a[i], b[i], c[i])
-
-
-@njit(cache=True)
-def _neg(d, a, n):
-    for i in range(n):
-        d[i] = -a[i]
-
-
-@njit(cache=True)
-def _abs(d, a, n):
-    for i in range(n):
-        d[i] = scalar.absolute(a[i])
-
-
-@njit(cache=True)
-def _not(d, a, n):
-    for i in range(n):
-        d[i] = scalar.invert(a[i])
-
-
-@njit(cache=True, error_model="numpy")
-def _tanh(d, a, n):
-    for i in range(n):
-        d[i] = scalar.tanh(a[i])
-
-
-@njit(cache=True, error_model="numpy")
-def _sigmoid(d, a, n):
-    for i in range(n):
-        d[i] = scalar.sigmoid(a[i])
-
-
-@njit(cache=True)
-def _clip(d, a, n):
-    for i in range(n):
-        d[i] = scalar.clip(a[i])
-
-
-@njit(cache=True, error_model="numpy")
-def _log1p(d, a, n):
-    for i in range(n):
-        d[i] = scalar.signed_log1p(a[i])
-
-
-@njit(cache=True)
-def _sqrt(d, a, n):
-    for i in range(n):
-        d[i] = scalar.signed_sqrt(a[i])
-
-
-@njit(cache=True)
-def _copy(d, a, n):
-    for i in range(n):
-        d[i] = a[i]
-
-
-@njit(cache=True)
-def _fill(d, c, n):
-    for i in range(n):
-        d[i] = c
-
-
-@njit(cache=True)
-def _add_c(d, a, c, n):
-    for i in range(n):
-        d[i] = scalar.add(a[i], c)
-
-
-@njit(cache=True)
-def _mul_c(d, a, c, n):
-    for i in range(n):
-        d[i] = scalar.mul(a[i], c)
-
-
-@njit(cache=True)
-def _c_sub(d, a, c, n):
-    for i in range(n):
-        d[i] = scalar.sub(c, a[i])
-
-
-@njit(cache=True, error_model="numpy")
-def _div_c(d, a, c, n):
-    for i in range(n):
-        d[i] = scalar.clamp(a[i] / c)
-
-
-@njit(cache=True, error_model="numpy")
-def _c_div(d, a, c, n):
-    for i in range(n):
-        d[i] = scalar.divide(c, a[i])
-
-
-@njit(cache=True)
-def _min_c(d, a, c, n):
-    for i in range(n):
-        d[i] = scalar.minimum(a[i], c)
-
-
-@njit(cache=True)
-def _max_c(d, a, c, n):
-    for i in range(n):
-        d[i] = scalar.maximum(a[i], c)
-
-
-@njit(cache=True)
-def _gt_c(d, a, c, n):
-    for i in range(n):
-        d[i] = scalar.gt(a[i], c)
-
-
-@njit(cache=True)
-def _lt_c(d, a, c, n):
-    for i in range(n):
-        d[i] = scalar.lt(a[i], c)
-
-
-@njit(cache=True)
-def run_body(opcodes, operands, start, stop, constants, base, scratch, out, at, n):
+def run_body(opcodes, operands, start, stop, constants, base, scratch, spare, out, at, n):
     """Run instructions start .. stop - 1 on one block.
 
     Parameters
@@ -308,80 +164,83 @@ def run_body(opcodes, operands, start, stop, constants, base, scratch, out, at, 
         All constants; the program's begin at `base`.
     scratch : ndarray of float64, shape (registers, RING + block)
         Registers; a block's rows start at ``RING``.
+    spare : int
+        A register no instruction names: an output passes through it.
     out : ndarray of float64, shape (outputs, rows)
         Outputs are written to columns at .. at + n - 1.
     at, n : int
         Place in `out` and number of rows.
     """
-    end = RING + n
+    s = scratch.reshape(scratch.size)
+    stride = scratch.shape[1]
+    rows = np.uint64(n)
     for i in range(start, stop):
         op = opcodes[i]
         j = 4 * i
         to = operands[j]
-        a = operands[j + 1]
-        b = operands[j + 2]
-        d = scratch[to, RING:end] if to >= 0 else out[-1 - to, at : at + n]
-        if op == OP_CONSTANT:
-            _fill(d, constants[base + a], n)
-            continue
-        x = scratch[a, RING:end]
+        first = operands[j + 1]
+        second = operands[j + 2]
+        d = np.uint64((to if to >= 0 else spare) * stride + RING)
+        a = np.uint64(first * stride + RING)
         if op >= OP_ADD_C:
-            c = constants[base + b]
+            c = constants[base + second]
             if op == OP_ADD_C:
-                _add_c(d, x, c, n)
+                _add_c(s, d, a, c, rows)
             elif op == OP_MUL_C:
-                _mul_c(d, x, c, n)
+                _mul_c(s, d, a, c, rows)
             elif op == OP_C_SUB:
-                _c_sub(d, x, c, n)
+                _c_sub(s, d, a, c, rows)
             elif op == OP_DIV_C:
-                _div_c(d, x, c, n)
+                _div_c(s, d, a, c, rows)
             elif op == OP_C_DIV:
-                _c_div(d, x, c, n)
+                _c_div(s, d, a, c, rows)
             elif op == OP_MIN_C:
-                _min_c(d, x, c, n)
+                _min_c(s, d, a, c, rows)
             elif op == OP_MAX_C:
-                _max_c(d, x, c, n)
+                _max_c(s, d, a, c, rows)
             elif op == OP_GT_C:
-                _gt_c(d, x, c, n)
+                _gt_c(s, d, a, c, rows)
             elif op == OP_LT_C:
-                _lt_c(d, x, c, n)
-            continue
-        y = scratch[b, RING:end]
-        if op == OP_ADD:
-            _add(d, x, y, n)
-        elif op == OP_SUB:
-            _sub(d, x, y, n)
-        elif op == OP_MUL:
-            _mul(d, x, y, n)
-        elif op == OP_DIV:
-            _div(d, x, y, n)
-        elif op == OP_MIN:
-            _min(d, x, y, n)
-        elif op == OP_MAX or op == OP_OR:
-            _max(d, x, y, n)
-        elif op == OP_GT:
-            _gt(d, x, y, n)
-        elif op == OP_LT:
-            _gt(d, y, x, n)
-        elif op == OP_AND:
-            _and(d, x, y, n)
-        elif op == OP_IF:
-            _if(d, x, y, scratch[operands[j + 3], RING:end], n)
-        elif op == OP_NEG:
-            _neg(d, x, n)
-        elif op == OP_ABS:
-            _abs(d, x, n)
-        elif op == OP_NOT:
-            _not(d, x, n)
-        elif op == OP_TANH:
-            _tanh(d, x, n)
-        elif op == OP_SIGMOID:
-            _sigmoid(d, x, n)
-        elif op == OP_CLIP:
-            _clip(d, x, n)
-        elif op == OP_LOG1P:
-            _log1p(d, x, n)
-        elif op == OP_SQRT:
-            _sqrt(d, x, n)
+                _lt_c(s, d, a, c, rows)
+        elif op == OP_CONSTANT:
+            _fill(s, d, constants[base + first], rows)
+        elif op == OP_COPY:
+            d = a
         else:
-            _copy(d, x, n)
+            b = np.uint64(second * stride + RING)
+            if op == OP_ADD:
+                _add(s, d, a, b, rows)
+            elif op == OP_SUB:
+                _sub(s, d, a, b, rows)
+            elif op == OP_MUL:
+                _mul(s, d, a, b, rows)
+            elif op == OP_DIV:
+                _div(s, d, a, b, rows)
+            elif op == OP_MIN:
+                _min(s, d, a, b, rows)
+            elif op == OP_MAX or op == OP_OR:
+                _max(s, d, a, b, rows)
+            elif op == OP_GT:
+                _gt(s, d, a, b, rows)
+            elif op == OP_AND:
+                _and(s, d, a, b, rows)
+            elif op == OP_IF:
+                _if(s, d, a, b, np.uint64(operands[j + 3] * stride + RING), rows)
+            elif op == OP_NEG:
+                _neg(s, d, a, rows)
+            elif op == OP_ABS:
+                _abs(s, d, a, rows)
+            elif op == OP_NOT:
+                _not(s, d, a, rows)
+            elif op == OP_TANH:
+                _tanh(s, d, a, rows)
+            elif op == OP_SIGMOID:
+                _sigmoid(s, d, a, rows)
+            elif op == OP_CLIP:
+                _clip(s, d, a, rows)
+            elif op == OP_LOG1P:
+                _log1p(s, d, a, rows)
+            elif op == OP_SQRT:
+                _sqrt(s, d, a, rows)
+        if to < 0:
+            _store(out, np.uint64(-1 - to), np.uint64(at), s, d, rows)

@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit
 
 from apex_nautilus.genome import scalar
-from apex_nautilus.genome.elementary import bits_float, float_bits
+from apex_nautilus.genome._select import bits_float, float_bits
 from apex_nautilus.genome.primitives import (
     OP_ABS,
     OP_ADD,
@@ -74,7 +74,7 @@ RING = 64
 _NO_VALUE = -(1 << 30)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def apply(op, x, y, z):
     """One primitive on one row; `y` is the constant for the forms that take one."""
     if op == OP_ADD or op == OP_ADD_C:
@@ -410,7 +410,7 @@ def compile_kernel(codes, values, trees, genomes, opcodes, operands, constants, 
                 n_constants += 1
             elif register[r] != -1 - t:
                 pc = _emit(opcodes, operands, pc, OP_COPY, -1 - t, register[r], 0, 0)
-        shape[g, 0] = max(n_registers, 1)
+        shape[g, 0] = n_registers + 1  # one to pass outputs through
         shape[g, 1] = n_columns
         shape[g, 2] = n_rings
         shape[g, 3] = warmup

@@ -139,7 +139,7 @@ class ProgramBatch:
     @property
     def n_work(self) -> int:
         """Registers the linked bodies need: the common columns and the most any body adds."""
-        return len(self.columns) + max(int((self.shape[:, 0] - self.shape[:, 1]).max(initial=0)), 1)
+        return len(self.columns) + int((self.shape[:, 0] - self.shape[:, 1]).max(initial=1))
 
     @property
     def warmup(self) -> int:

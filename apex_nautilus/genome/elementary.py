@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import math
 
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+
+from apex_nautilus.genome._select import bits_float, float_bits, greater, lesser
 
 LOG2E = 1.4426950408889634
 LN2_HI = 6.93147180369123816490e-01
@@ -43,26 +43,6 @@ TANH_LIMIT = 20.0
 EXP_LIMIT = 708.0
 
 _SQRT_HALF_OFFSET = 0x3FE6A09E667F3BCD  # bits of sqrt(1/2): exponents are counted from there
-
-
-@intrinsic
-def float_bits(typingctx, value):
-    """The 64 bits of a double as an int64."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.IntType(64))
-
-    return types.int64(types.float64), codegen
-
-
-@intrinsic
-def bits_float(typingctx, value):
-    """The double with these 64 bits."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), codegen
 
 
 @njit(cache=True, inline="always")
@@ -91,8 +71,7 @@ def _expm1_reduced(x):
 @njit(cache=True, inline="always")
 def tanh(x):
     """tanh x = e / (e + 2) with e = expm1(2 x)."""
-    y = x if x < TANH_LIMIT else TANH_LIMIT
-    y = y if y > -TANH_LIMIT else -TANH_LIMIT
+    y = greater(lesser(x, TANH_LIMIT), -TANH_LIMIT)
     small, scale = _expm1_reduced(2.0 * y)
     e = small * scale + (scale - 1.0)
     return e / (e + 2.0)
@@ -101,8 +80,7 @@ def tanh(x):
 @njit(cache=True, inline="always")
 def sigmoid(x):
     """1 / (1 + e^-x)."""
-    y = x if x < EXP_LIMIT else EXP_LIMIT
-    y = y if y > -EXP_LIMIT else -EXP_LIMIT
+    y = greater(lesser(x, EXP_LIMIT), -EXP_LIMIT)
     small, scale = _expm1_reduced(-y)
     return 1.0 / (1.0 + (small * scale + scale))
 

@@ -13,54 +13,15 @@ import numpy as np
 from numba import njit
 
 from apex_nautilus.genome import scalar
-from apex_nautilus.genome._block import clean_column, rank_step, run_body, window_column
+from apex_nautilus.genome._block import clean_column, run_body
+from apex_nautilus.genome._window import window_block, window_row
 from apex_nautilus.genome._compiler import OP_ADD_C, RING, apply
 from apex_nautilus.genome.bytecode import BLOCK, Program, ProgramBatch, pack
 from apex_nautilus.genome.primitives import (
     OP_CONSTANT,
-    OP_DELTA,
     OP_FEATURE,
-    OP_LAG,
-    OP_MEAN,
-    OP_RANK,
-    OP_STD,
     OP_ZSCORE,
 )
-
-import math  # isort: skip
-
-
-@njit(cache=True)
-def _window_row(op, k, state, ring, rows, x):
-    """A windowed primitive at the newest row; `rows` counts it. The block twin is `window_column`."""
-    look_back = k if op <= OP_DELTA else k - 1
-    if rows - 1 < look_back:
-        return 0.0
-    now = rows - 1
-    mask = RING - 1
-    if op == OP_LAG:
-        return state[ring + ((now - k) & mask)]
-    if op == OP_DELTA:
-        return scalar.sub(x, state[ring + ((now - k) & mask)])
-    size = float(k)
-    total = 0.0
-    if op == OP_RANK:
-        if k == 1:
-            return 0.5
-        for j in range(k - 1, 0, -1):
-            total += rank_step(state[ring + ((now - j) & mask)], x)
-        return total / (size - 1.0)
-    for j in range(k - 1, -1, -1):
-        total += state[ring + ((now - j) & mask)]
-    mean = total / size
-    if op == OP_MEAN:
-        return mean
-    total = 0.0
-    for j in range(k - 1, -1, -1):
-        off = state[ring + ((now - j) & mask)] - mean
-        total += off * off
-    std = math.sqrt(total / size)
-    return std if op == OP_STD else scalar.zscore(x, mean, std)
 
 
 @njit(cache=True)
@@ -107,12 +68,27 @@ def row_kernel(opcodes, operands, constants, row, state, out):
             if b >= 0:
                 state[2 + RING * b + ((rows - 1) & (RING - 1))] = value
         else:
-            value = _window_row(op, b, state, 2 + RING * operands[j + 3], rows, state[base + a])
+            value = window_row(op, b, state, 2 + RING * operands[j + 3], rows, state[base + a])
         if to >= 0:
             state[base + to] = value
         else:
             out[-1 - to] = value
     return invalid
+
+
+@njit(cache=True)
+def _fill_window(flat, stride, register, source, spare, op, k, row, n):
+    """Registers by number instead of by offset, for `window_block`."""
+    window_block(
+        flat,
+        np.uint64(register * stride + RING),
+        np.uint64(source * stride + RING),
+        np.uint64(spare * stride + RING),
+        op,
+        k,
+        row,
+        np.uint64(n),
+    )
 
 
 @njit(cache=True)
@@ -138,6 +114,8 @@ def range_kernel(opcodes, operands, constants, X, lo, hi, scratch, out):
         How many of the feature values read were NaN.
     """
     block = scratch.shape[1] - RING
+    spare = scratch.shape[0] - 1
+    flat = scratch.reshape(scratch.size)
     n_columns = 0
     while n_columns < opcodes.size and opcodes[n_columns] <= OP_ZSCORE:
         n_columns += 1
@@ -150,10 +128,10 @@ def range_kernel(opcodes, operands, constants, X, lo, hi, scratch, out):
             if op == OP_FEATURE:
                 invalid += clean_column(scratch[operands[j]], X, operands[j + 1], start, start + n)
             else:
-                window_column(
-                    scratch[operands[j], RING:], scratch[operands[j + 1]], op, operands[j + 2], start, n
+                _fill_window(
+                    flat, scratch.shape[1], operands[j], operands[j + 1], spare, op, operands[j + 2], start, n
                 )
-        run_body(opcodes, operands, n_columns, opcodes.size, constants, 0, scratch, out, start - lo, n)
+        run_body(opcodes, operands, n_columns, opcodes.size, constants, 0, scratch, spare, out, start - lo, n)
     return invalid
 
 
@@ -184,6 +162,8 @@ def batch_kernel(
     rest are the arrays of `ProgramBatch`. Each block's columns are filled once and every program runs on them.
     """
     block = scratch.shape[1] - RING
+    spare = scratch.shape[0] - 1
+    flat = scratch.reshape(scratch.size)
     bad = np.zeros(X.shape[1], np.int64)
     for start in range(lo, hi, block):
         n = min(block, hi - start)
@@ -192,7 +172,7 @@ def batch_kernel(
             if op == OP_FEATURE:
                 bad[columns[i, 1]] = clean_column(scratch[i], X, columns[i, 1], start, start + n)
             else:
-                window_column(scratch[i, RING:], scratch[columns[i, 3]], op, columns[i, 2], start, n)
+                _fill_window(flat, scratch.shape[1], i, columns[i, 3], spare, op, columns[i, 2], start, n)
         for g in range(first, last):
             run_body(
                 body_opcodes,
@@ -202,6 +182,7 @@ def batch_kernel(
                 constants,
                 constant_at[g],
                 scratch,
+                spare,
                 out[g],
                 start - lo,
                 n,
@@ -209,6 +190,14 @@ def batch_kernel(
             for i in range(code_at[g], code_at[g] + shape[g, 1]):
                 if opcodes[i] == OP_FEATURE:
                     invalid[g] += bad[operands[4 * i + 1]]
+
+
+def _aligned(registers: int) -> np.ndarray:
+    """Zeroed scratch whose rows start at multiples of 64 bytes: one cache line, one widest vector."""
+    width = RING + BLOCK
+    raw = np.zeros(registers * width + 8)
+    skip = (-raw.ctypes.data // 8) % 8
+    return raw[skip : skip + registers * width].reshape(registers, width)
 
 
 def new_state(program: Program) -> np.ndarray:
@@ -293,7 +282,7 @@ def evaluate_block(
             X,
             lo,
             hi,
-            np.zeros((batch.n_work, RING + BLOCK)),
+            _aligned(batch.n_work),
             out,
             invalid,
         )

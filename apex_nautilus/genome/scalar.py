@@ -1,8 +1,7 @@
 """Each primitive on one value, for numba: the definition that rows and blocks share.
 
 The loops over blocks and the kernel over one row call these same functions, so they cannot differ. All
-selections are written ``x if condition else y`` on two values at hand: LLVM turns them into min, max and blend
-instructions. The plain-Python twin that tests compare with is `reference`.
+selections between two values at hand go through `_select`, so that they are instructions and not branches. The plain-Python twin that tests compare with is `reference`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import math
 
 from numba import njit
 
+from apex_nautilus.genome._select import choose, greater, lesser
 from apex_nautilus.genome.elementary import sigmoid, signed_log1p, tanh
 from apex_nautilus.genome.primitives import FLAT, LIMIT, TINY
 
@@ -22,12 +22,14 @@ __all__ = [
     "clean",
     "clip",
     "divide",
+    "divide_by_constant",
     "gt",
     "invert",
     "lt",
     "maximum",
     "minimum",
     "mul",
+    "negative",
     "or_",
     "select",
     "sigmoid",
@@ -42,15 +44,13 @@ __all__ = [
 @njit(cache=True, inline="always")
 def clamp(x):
     """x within +-LIMIT, for any x but NaN."""
-    y = x if x < LIMIT else LIMIT
-    return y if y > -LIMIT else -LIMIT
+    return greater(lesser(x, LIMIT), -LIMIT)
 
 
 @njit(cache=True, inline="always")
 def clean(x):
     """A feature as read: NaN is 0, the rest is clamped."""
-    y = x if x == x else 0.0
-    return clamp(y)
+    return clamp(choose(x == x, x, 0.0))
 
 
 @njit(cache=True, inline="always")
@@ -71,9 +71,18 @@ def mul(a, b):
 @njit(cache=True, inline="always", error_model="numpy")
 def divide(a, b):
     whole = abs(b) >= TINY
-    safe = b if whole else 1.0
-    quotient = clamp(a / safe)
-    return quotient if whole else 1.0
+    return choose(whole, clamp(a / choose(whole, b, 1.0)), 1.0)
+
+
+@njit(cache=True, inline="always", error_model="numpy")
+def divide_by_constant(a, c):
+    """a / c where |c| >= TINY is known."""
+    return clamp(a / c)
+
+
+@njit(cache=True, inline="always")
+def negative(a):
+    return -a
 
 
 @njit(cache=True, inline="always")
@@ -83,27 +92,27 @@ def absolute(a):
 
 @njit(cache=True, inline="always")
 def minimum(a, b):
-    return a if a < b else b
+    return lesser(a, b)
 
 
 @njit(cache=True, inline="always")
 def maximum(a, b):
-    return a if a > b else b
+    return greater(a, b)
 
 
 @njit(cache=True, inline="always")
 def select(a, b, c):
-    return b if a > 0.0 else c
+    return choose(a > 0.0, b, c)
 
 
 @njit(cache=True, inline="always")
 def gt(a, b):
-    return 1.0 if a > b else 0.0
+    return choose(a > b, 1.0, 0.0)
 
 
 @njit(cache=True, inline="always")
 def lt(a, b):
-    return 1.0 if a < b else 0.0
+    return choose(a < b, 1.0, 0.0)
 
 
 @njit(cache=True, inline="always")
@@ -113,7 +122,7 @@ def and_(a, b):
 
 @njit(cache=True, inline="always")
 def or_(a, b):
-    return a if a > b else b
+    return greater(a, b)
 
 
 @njit(cache=True, inline="always")
@@ -123,8 +132,7 @@ def invert(a):
 
 @njit(cache=True, inline="always")
 def clip(a):
-    y = a if a < 1.0 else 1.0
-    return y if y > -1.0 else -1.0
+    return greater(lesser(a, 1.0), -1.0)
 
 
 @njit(cache=True, inline="always")
@@ -135,6 +143,4 @@ def signed_sqrt(a):
 @njit(cache=True, inline="always", error_model="numpy")
 def zscore(x, mean, std):
     moves = std > FLAT * (1.0 + abs(mean))
-    safe = std if moves else 1.0
-    score = clamp((x - mean) / safe)
-    return score if moves else 0.0
+    return choose(moves, clamp((x - mean) / choose(moves, std, 1.0)), 0.0)
