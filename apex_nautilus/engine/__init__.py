@@ -1,0 +1,91 @@
+"""Everything that is tied to one Nautilus version: feeds, the base of agents, run configurations,
+backtests.
+
+In: a Nautilus catalog and a run configuration (JSON), or a running node. Out: rows of features served to
+agents, orders with their brackets, fills and trades as records, a result and a folder that keeps it.
+Decisions are made elsewhere (`risk`, `genome`); this room translates. A new Nautilus version must cost a
+change here and nowhere else.
+
+- `FeedHub` decodes the market once an instrument and serves every agent.
+- `ApexStrategy` is what every agent is built on; `spawn` and `remove_if_flat` bring agents into a running
+  node and out.
+- `load_config` and `run_backtest` run agents over recorded books; `nautilus_config`, `open_engine`,
+  `run_market` and `batches` are the parts of it, for runs of another kind.
+- `write_report` turns series, trades and events into one HTML file.
+"""
+
+from apex_nautilus.engine.backtest import (
+    AgentResult,
+    BacktestResult,
+    open_engine,
+    run_backtest,
+    run_market,
+    summary,
+)
+from apex_nautilus.engine.base_strategy import AGENT_TOPIC, ApexStrategy, ApexStrategyConfig, Phase
+from apex_nautilus.engine.config import (
+    AgentConfig,
+    BacktestConfig,
+    ConfigError,
+    VenueConfig,
+    agent_config,
+    hub_config,
+    load_config,
+    marks_config,
+    nautilus_config,
+    parse_time,
+)
+from apex_nautilus.engine.decode import EventDecoder
+from apex_nautilus.engine.feed_hub import Feed, FeedAgent, FeedHub, FeedHubConfig, Subscribe, Subscription
+from apex_nautilus.engine.fill_model import TouchFillModel
+from apex_nautilus.engine.instruments import spec_of
+from apex_nautilus.engine.lifecycle import remove_if_flat, spawn
+from apex_nautilus.engine.market_data import MarketDataError, batches, data_span
+from apex_nautilus.engine.marks import MarkKeeper, MarkKeeperConfig
+from apex_nautilus.engine.records import FillRecord, TradeRecord
+from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
+
+__all__ = [
+    "AGENT_TOPIC",
+    "AgentConfig",
+    "AgentResult",
+    "ApexStrategy",
+    "ApexStrategyConfig",
+    "BacktestConfig",
+    "BacktestResult",
+    "ConfigError",
+    "Curve",
+    "EventDecoder",
+    "Feed",
+    "FeedAgent",
+    "FeedHub",
+    "FeedHubConfig",
+    "FillRecord",
+    "Happening",
+    "MarkKeeper",
+    "MarkKeeperConfig",
+    "MarketDataError",
+    "Phase",
+    "ReportTable",
+    "Subscribe",
+    "Subscription",
+    "TouchFillModel",
+    "TradeRecord",
+    "VenueConfig",
+    "agent_config",
+    "batches",
+    "data_span",
+    "hub_config",
+    "load_config",
+    "marks_config",
+    "nautilus_config",
+    "open_engine",
+    "parse_time",
+    "remove_if_flat",
+    "run_backtest",
+    "run_market",
+    "spawn",
+    "spec_of",
+    "summary",
+    "write_report",
+]

@@ -133,7 +133,8 @@ def open_engine(config: BacktestRunConfig) -> Iterator[BacktestEngine]:
 
 
 def run_market(engine: BacktestEngine, market: Iterable[list[Data]]) -> int:
-    """Run lists of data through the engine, one after the other, and end the run; return how many objects ran.
+    """Run lists of data through the engine, one after the other, and end the run; return how many objects
+    ran.
 
     The lists must follow each other in time; memory holds one at a time.
     """
@@ -155,9 +156,9 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
     config : BacktestConfig
         From `load_config`.
     write : bool
-        Keep the run in ``<runs>/<run id>/``: the configuration, the genomes that ran, the ledger of every fill and trade,
-        the marks and the result. The folder appears when it is complete. Two runs of the same configuration on the same
-        data write the same bytes.
+        Keep the run in ``<runs>/<run id>/``: the configuration, the genomes that ran, the ledger of every
+        fill and trade, the marks and the result. The folder appears when it is complete. Two runs of the
+        same configuration on the same data write the same bytes.
     run_id : str, optional
         Name of the folder; default is the configuration's name and a number.
 
@@ -180,7 +181,11 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
     with open_engine(_nautilus(config)) as engine:
         account_start = _balance(engine, config)
         market = batches(
-            config.catalog, config.instrument_ids, start_ns=start_ns, end_ns=end_ns, chunk_size=config.chunk_size
+            config.catalog,
+            config.instrument_ids,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            chunk_size=config.chunk_size,
         )
         objects = run_market(engine, market)
         result = BacktestResult(
@@ -200,7 +205,9 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
 def _nautilus(config: BacktestConfig) -> BacktestRunConfig:
     quotes = {_quote_of(config.catalog, i) for i in config.instrument_ids}
     if len(quotes) > 1:
-        raise ConfigError(f"agents: all instruments must share one quote currency, got {', '.join(sorted(quotes))}")
+        raise ConfigError(
+            f"agents: all instruments must share one quote currency, got {', '.join(sorted(quotes))}"
+        )
     return nautilus_config(
         catalog=config.catalog,
         instrument_ids=config.instrument_ids,
@@ -257,7 +264,8 @@ def _agent_results(engine: BacktestEngine) -> list[AgentResult]:
     return results
 
 
-# -- the run's folder -------------------------------------------------------------------------------------------
+# -- the run's folder
+# -------------------------------------------------------------------------------------------
 
 
 def _run_folder(config: BacktestConfig, run_id: str | None) -> Path:
@@ -287,7 +295,9 @@ def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> N
         runs="..",
         agents=[msgspec.structs.replace(a, genome=f"genomes/{a.slot}.json") for a in config.agents],
     )
-    write_atomic(staging / "config.json", msgspec.json.format(msgspec.json.encode(portable), indent=2) + b"\n")
+    write_atomic(
+        staging / "config.json", msgspec.json.format(msgspec.json.encode(portable), indent=2) + b"\n"
+    )
     for agent in config.agents:
         write_atomic(staging / "genomes" / f"{agent.slot}.json", Path(agent.genome).read_bytes())
     with LedgerWriter(staging / "ledger" / "backtest.jsonl", "backtest", group_commit=1_000_000) as ledger:
@@ -296,7 +306,9 @@ def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> N
         np.save(staging / "marks" / f"{agent.slot}.npy", np.rec.fromarrays(
             [agent.mark_ts_ns, agent.mark_equity], names="ts_ns,equity"
         ))  # fmt: skip
-    write_atomic(staging / "result.json", msgspec.json.format(msgspec.json.encode(summary(result)), indent=2) + b"\n")
+    write_atomic(
+        staging / "result.json", msgspec.json.format(msgspec.json.encode(summary(result)), indent=2) + b"\n"
+    )
     fsync_directory(staging)
     move(staging, final)
 
@@ -306,10 +318,18 @@ def _ledger_lines(result: BacktestResult) -> list[tuple[str, int, dict]]:
     lines: list[tuple[int, int, str, dict]] = []
     for order, agent in enumerate(result.agents):
         who = {"slot": agent.slot, "strategy_id": agent.strategy_id}
-        birth = {**who, "genome_id": agent.genome_id, "instrument_id": agent.instrument_id, "capital": agent.capital}
+        birth = {
+            **who,
+            "genome_id": agent.genome_id,
+            "instrument_id": agent.instrument_id,
+            "capital": agent.capital,
+        }
         lines.append((result.start_ns, order, "birth", birth))
         lines.extend((f.ts_ns, order, "fill", {**who, **msgspec.structs.asdict(f)}) for f in agent.fills)
-        lines.extend((t.exit_ts_ns, order, "trade", {**who, **_finite(msgspec.structs.asdict(t))}) for t in agent.trades)
+        lines.extend(
+            (t.exit_ts_ns, order, "trade", {**who, **_finite(msgspec.structs.asdict(t))})
+            for t in agent.trades
+        )
         lines.append((result.end_ns, order, "end", {**who, "balance": agent.balance, "equity": agent.equity}))
     lines.sort(key=lambda line: line[:2])  # stable: what one agent did at one instant stays in order
     return [(kind, ts_ns, fields) for ts_ns, _, kind, fields in lines]

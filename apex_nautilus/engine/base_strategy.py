@@ -6,17 +6,19 @@ Life of a position
 
     IDLE --enter()--> ENTERING --entry closed, something filled--> HOLDING --leg filled--> IDLE
                           |                                           |
-                          +-- rejected, nothing filled --> IDLE       +--close()/max hold/leg refused--> CLOSING --> IDLE
+                          +-- rejected, nothing filled --> IDLE       +--close()/max hold/leg refused-->
+                          CLOSING --> IDLE
 
-Entry is a market order (immediate or cancel: what the book does not give at once is not wanted later). When it is done,
-the legs are sent for exactly what was filled: a stop-market order and a limit order at the take-profit, or, with
-``legs="emulated"``, nothing: the strategy then watches the touch itself and sends a market order at the event that
-crosses. Closing first cancels the legs *by their own ids*, waits for the venue to confirm, then sends a market order for
-what is left, again at every path event until flat.
+Entry is a market order (immediate or cancel: what the book does not give at once is not wanted later). When
+it is done, the legs are sent for exactly what was filled: a stop-market order and a limit order at the
+take-profit, or, with ``legs="emulated"``, nothing: the strategy then watches the touch itself and sends a
+market order at the event that crosses. Closing first cancels the legs *by their own ids*, waits for the
+venue to confirm, then sends a market order for what is left, again at every path event until flat.
 
-No order is reduce-only and nothing is cancelled "for the instrument": other agents hold positions and orders on the same
-account and instrument. Legs are not linked at the venue either (venues differ in what they support): when one is filled
-the other is cancelled, when one is filled in part the other is shrunk to what is left.
+No order is reduce-only and nothing is cancelled "for the instrument": other agents hold positions and
+orders on the same account and instrument. Legs are not linked at the venue either (venues differ in what
+they support): when one is filled the other is cancelled, when one is filled in part the other is shrunk to
+what is left.
 
 Every fill is booked into the agent's own `AgentAccount`, which is the only place its money is counted.
 """
@@ -27,7 +29,6 @@ import math
 from enum import Enum
 from typing import Literal, NamedTuple
 
-from nautilus_trader.model.objects import Currency
 from nautilus_trader.model.enums import LiquiditySide, OrderSide, TimeInForce
 from nautilus_trader.model.events import (
     OrderCanceled,
@@ -39,6 +40,7 @@ from nautilus_trader.model.events import (
     OrderRejected,
 )
 from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId
+from nautilus_trader.model.objects import Currency
 from nautilus_trader.model.orders import Order
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
@@ -66,8 +68,8 @@ class ApexStrategyConfig(StrategyConfig, frozen=True, kw_only=True):
     capital : float
         The agent's own money at birth, in the instrument's quote currency.
     legs : {"native", "emulated"}
-        Whether stop and take-profit rest at the venue, or the strategy sends a market order at the event that crosses
-        them.
+        Whether stop and take-profit rest at the venue, or the strategy sends a market order at the event
+        that crosses them.
     """
 
     instrument_id: InstrumentId
@@ -99,31 +101,37 @@ class _Plan(NamedTuple):
 class _Tally:
     """Sums over the fills of the position at hand."""
 
-    __slots__ = ("balance", "bought", "entry_ts_ns", "exit_ts_ns", "fees", "paid", "peak", "received", "sold")
+    __slots__ = ("balance", "buys", "entry_ts_ns", "exit_ts_ns", "fees", "peak", "sells")
 
     def __init__(self, balance: float) -> None:
         self.balance = balance
         self.entry_ts_ns = self.exit_ts_ns = 0
-        self.bought = self.paid = self.sold = self.received = self.fees = self.peak = 0.0
+        self.fees = self.peak = 0.0
+        self.buys: list[tuple[float, float]] = []
+        self.sells: list[tuple[float, float]] = []
 
     def add(self, ts_ns: int, side: int, quantity: float, price: float, fee: float, position: float) -> None:
         self.entry_ts_ns = self.entry_ts_ns or ts_ns
         self.exit_ts_ns = ts_ns
         self.fees += fee
         self.peak = max(self.peak, abs(position))
-        if side > 0:
-            self.bought += quantity
-            self.paid += quantity * price
-        else:
-            self.sold += quantity
-            self.received += quantity * price
+        (self.buys if side > 0 else self.sells).append((quantity, price))
+
+
+def _mean_price(fills: list[tuple[float, float]]) -> float:
+    """Volume-weighted mean; exactly the price where there is only one."""
+    if not fills:
+        return math.nan
+    if all(price == fills[0][1] for _, price in fills):
+        return fills[0][1]
+    return sum(quantity * price for quantity, price in fills) / sum(quantity for quantity, _ in fills)
 
 
 class ApexStrategy(Strategy):
     """One agent: opens, guards and closes brackets by its own order ids, and keeps its own ledger.
 
-    Subclasses name what they see (`subscribe_feed`), decide in `on_feed_row` and call `enter`. They may override
-    `on_flat`, which is called whenever a position has been closed completely.
+    Subclasses name what they see (`subscribe_feed`), decide in `on_feed_row` and call `enter`. They may
+    override `on_flat`, which is called whenever a position has been closed completely.
 
     Attributes
     ----------
@@ -148,7 +156,9 @@ class ApexStrategy(Strategy):
     def __init__(self, config: ApexStrategyConfig) -> None:
         super().__init__(config)
         if not (math.isfinite(config.capital) and config.capital > 0.0):
-            raise ValueError(f"slot {config.slot}: capital must be finite and positive, got {config.capital!r}")
+            raise ValueError(
+                f"slot {config.slot}: capital must be finite and positive, got {config.capital!r}"
+            )
         self.instrument_id = config.instrument_id
         self.slot = config.slot
         self.phase = Phase.IDLE
@@ -160,11 +170,13 @@ class ApexStrategy(Strategy):
         self._emulated = config.legs == "emulated"
         self._subscription: Subscription | None = None
         self._quote: Currency | None = None
-        self._orders: dict[ClientOrderId, tuple[Order, str]] = {}  # own orders until they are closed, with their role
-        self._entry: Order | None = None
-        self._stop: Order | None = None
-        self._profit: Order | None = None
-        self._exit: Order | None = None
+        self._orders: dict[
+            ClientOrderId, tuple[Order, str]
+        ] = {}  # own orders until they are closed, with their role
+        self._entry_order: Order | None = None
+        self._stop_leg: Order | None = None
+        self._profit_leg: Order | None = None
+        self._exit_order: Order | None = None
         self._plan: _Plan | None = None
         self._tally: _Tally | None = None
         self._deadline_ns = 0
@@ -177,10 +189,12 @@ class ApexStrategy(Strategy):
     # -- start and stop ------------------------------------------------------------------------------------
 
     def on_start(self) -> None:
-        """Look the instrument up and open the ledger; a subclass calls this first, then subscribes to its feed."""
+        """Look the instrument up and open the ledger; a subclass calls this first, then takes its feed."""
         instrument = self.cache.instrument(self.instrument_id)
         if instrument is None:
-            raise RuntimeError(f"slot {self.slot}: instrument {self.instrument_id} is not in the cache; check the catalog")
+            raise RuntimeError(
+                f"slot {self.slot}: instrument {self.instrument_id} is not in the cache; check the catalog"
+            )
         self.instrument = instrument
         self.spec = spec_of(instrument)
         self._quote = instrument.quote_currency
@@ -189,7 +203,7 @@ class ApexStrategy(Strategy):
         self.msgbus.publish(topic=AGENT_TOPIC, msg=self)
 
     def on_stop(self) -> None:
-        """Leave the feed. Orders and position stay as they are: resting legs guard a position across a restart."""
+        """Leave the feed. Orders and position stay: resting legs guard a position across a restart."""
         if self._subscription is not None:
             self.msgbus.send(endpoint=FeedHub.leave_endpoint_of(self.instrument_id), msg=self._subscription)
             self._subscription = None
@@ -203,7 +217,9 @@ class ApexStrategy(Strategy):
             When no hub serves the instrument.
         """
         answer: list[Subscription] = []
-        request = Subscribe(agent=self, clock=clock, conflate_ms=conflate_ms, features=features, answer=answer)
+        request = Subscribe(
+            agent=self, clock=clock, conflate_ms=conflate_ms, features=features, answer=answer
+        )
         self.msgbus.send(endpoint=FeedHub.endpoint_of(self.instrument_id), msg=request)
         if not answer:
             raise RuntimeError(
@@ -213,7 +229,8 @@ class ApexStrategy(Strategy):
         self.feed = self._subscription.feed
         return self._subscription
 
-    # -- what a subclass and the arena call -----------------------------------------------------------------
+    # -- what a subclass and the arena call
+    # -----------------------------------------------------------------
 
     def enter(
         self,
@@ -251,8 +268,8 @@ class ApexStrategy(Strategy):
         self.phase = Phase.ENTERING
         self._plan = _Plan(side, take_profit, stop, max_hold_ns, p, fraction)
         self._tally = _Tally(self.account.balance)
-        self._entry = self._market_order(side, quantity)
-        self._send(self._entry, "entry")
+        self._entry_order = self._market_order(side, quantity)
+        self._send(self._entry_order, "entry")
         return True
 
     def close(self, reason: str) -> None:
@@ -284,7 +301,7 @@ class ApexStrategy(Strategy):
 
     @property
     def equity(self) -> float:
-        """Balance plus unrealised profit at the touch the position would close on; the balance before the first book."""
+        """Balance plus the profit of closing at the touch; the balance alone before the first book."""
         if self.account.is_flat or self.feed is None:
             return self.account.balance
         equity = self.account.equity(self.feed.bid, self.feed.ask)
@@ -297,13 +314,14 @@ class ApexStrategy(Strategy):
     def on_flat(self, trade: TradeRecord) -> None:
         """A position was closed completely; for subclasses."""
 
-    # -- the feed --------------------------------------------------------------------------------------------
+    # -- the feed
+    # --------------------------------------------------------------------------------------------
 
     def on_feed_row(self, feed: Feed) -> None:
         """A row was closed; for subclasses."""
 
     def on_feed_path(self, feed: Feed) -> None:
-        """Guard the position at a whole book: emulated legs first, then holding time, then an unfinished close."""
+        """Guard the position at a whole book: emulated legs, then holding time, then an unfinished close."""
         if self.phase is Phase.HOLDING:
             if self._emulated:
                 plan = self._plan
@@ -319,7 +337,8 @@ class ApexStrategy(Strategy):
         elif self.phase is Phase.CLOSING:
             self._continue_closing()
 
-    # -- order events ----------------------------------------------------------------------------------------
+    # -- order events
+    # ----------------------------------------------------------------------------------------
 
     def on_order_filled(self, event: OrderFilled) -> None:
         order, role = self._orders.get(event.client_order_id, (None, ""))
@@ -327,7 +346,9 @@ class ApexStrategy(Strategy):
             return
         orphan = self.phase is Phase.IDLE
         if orphan:  # a leg that was filled while its cancellation was under way
-            self._plan = _Plan(1 if event.order_side == OrderSide.BUY else -1, math.nan, math.nan, 0, math.nan, math.nan)
+            self._plan = _Plan(
+                1 if event.order_side == OrderSide.BUY else -1, math.nan, math.nan, 0, math.nan, math.nan
+            )
             self._tally = _Tally(self.account.balance)
         self._book(event, role)
         if order.is_closed:
@@ -335,7 +356,7 @@ class ApexStrategy(Strategy):
         if orphan:
             self._closing_for = "overfilled"
             self._begin_closing()
-        elif order is self._entry:
+        elif order is self._entry_order:
             if order.is_closed:
                 self._entry_done()
         elif self.phase is Phase.ENTERING:
@@ -374,11 +395,11 @@ class ApexStrategy(Strategy):
         order, _ = self._orders.pop(client_order_id, (None, ""))
         if order is None:
             return
-        if order is self._entry and self.phase is Phase.ENTERING:
+        if order is self._entry_order and self.phase is Phase.ENTERING:
             self._entry_done()
-        elif self.phase is Phase.CLOSING and order is not self._exit:
+        elif self.phase is Phase.CLOSING and order is not self._exit_order:
             self._continue_closing()
-        elif self.phase is Phase.HOLDING and order in (self._stop, self._profit):
+        elif self.phase is Phase.HOLDING and order in (self._stop_leg, self._profit_leg):
             self.close("leg_lost")  # cancelled by the venue or by hand: the position must not stay unguarded
 
     def _order_refused(self, client_order_id: ClientOrderId, reason: str) -> None:
@@ -387,17 +408,18 @@ class ApexStrategy(Strategy):
             return
         self.refusals += 1
         self.log.warning(f"slot {self.slot}: {role} {client_order_id} refused: {reason}")
-        if order is self._entry and self.phase is Phase.ENTERING:
+        if order is self._entry_order and self.phase is Phase.ENTERING:
             self._entry_done()
-        elif order in (self._stop, self._profit) and self.phase is Phase.HOLDING:
+        elif order in (self._stop_leg, self._profit_leg) and self.phase is Phase.HOLDING:
             self.close("leg_refused")
 
-    # -- the steps -------------------------------------------------------------------------------------------
+    # -- the steps
+    # -------------------------------------------------------------------------------------------
 
     def _entry_done(self) -> None:
         """The entry order is closed: place the legs for what it brought, or be idle again."""
         if self.account.is_flat:
-            self._reset()
+            self._become_idle()
             return
         self.phase = Phase.HOLDING
         self._deadline_ns = self._tally.entry_ts_ns + self._plan.max_hold_ns
@@ -411,23 +433,27 @@ class ApexStrategy(Strategy):
     def _place_legs(self) -> None:
         plan, quantity = self._plan, self.instrument.make_qty(abs(self.account.position))
         side = OrderSide.SELL if plan.side > 0 else OrderSide.BUY
-        self._stop = self.order_factory.stop_market(
+        self._stop_leg = self.order_factory.stop_market(
             self.instrument_id, side, quantity, self.instrument.make_price(plan.stop), reduce_only=False
         )
-        self._profit = self.order_factory.limit(
-            self.instrument_id, side, quantity, self.instrument.make_price(plan.take_profit), reduce_only=False
+        self._profit_leg = self.order_factory.limit(
+            self.instrument_id,
+            side,
+            quantity,
+            self.instrument.make_price(plan.take_profit),
+            reduce_only=False,
         )
-        self._send(self._stop, "stop")
+        self._send(self._stop_leg, "stop")
         if self.phase is Phase.HOLDING:  # else the stop was refused at once and the position is being closed
-            self._send(self._profit, "take_profit")
+            self._send(self._profit_leg, "take_profit")
 
     def _leg_filled(self, order: Order) -> None:
         """A leg was filled in part: shrink the other to what is left."""
-        known = order is self._stop or order is self._profit
+        known = order is self._stop_leg or order is self._profit_leg
         if not known or (self.account.position > 0.0) != (self._plan.side > 0):
             self.close("overfilled")
             return
-        other = self._profit if order is self._stop else self._stop
+        other = self._profit_leg if order is self._stop_leg else self._stop_leg
         if other is None or other.client_order_id not in self._orders:
             return
         total = self.instrument.make_qty(other.filled_qty.as_double() + abs(self.account.position))
@@ -439,43 +465,42 @@ class ApexStrategy(Strategy):
         self._continue_closing()
 
     def _continue_closing(self) -> None:
-        """One step towards flat: cancel legs that still work; when none does, send or repeat the market order."""
+        """One step towards flat: cancel legs that still work; when none does, send the market order."""
         waiting = False
-        for leg in (self._stop, self._profit):
+        for leg in (self._stop_leg, self._profit_leg):
             if self._works(leg):
                 waiting = True
                 if leg.is_open and not leg.is_pending_cancel:
                     self.cancel_order(leg)
-        if waiting or self._works(self._exit) or self.phase is not Phase.CLOSING:
+        if waiting or self._works(self._exit_order) or self.phase is not Phase.CLOSING:
             return
         position = self.account.position
         if position == 0.0:
-            self._finish(self._exit)
+            self._finish(self._exit_order)
             return
-        self._exit = self._market_order(-1 if position > 0.0 else 1, abs(position))
-        self._send(self._exit, "exit")
+        self._exit_order = self._market_order(-1 if position > 0.0 else 1, abs(position))
+        self._send(self._exit_order, "exit")
 
     def _finish(self, order: Order | None) -> None:
         """The position is closed: cancel what still works, write the trade, be idle."""
-        if order is not None and order is self._stop:
+        if order is not None and order is self._stop_leg:
             kind = "stop"
-        elif order is not None and order is self._profit:
+        elif order is not None and order is self._profit_leg:
             kind = "take_profit"
         else:
             kind = self._closing_for
-        for leg in (self._stop, self._profit):
+        for leg in (self._stop_leg, self._profit_leg):
             if leg is not order and self._works(leg) and leg.is_open and not leg.is_pending_cancel:
                 self.cancel_order(leg)
         trade = self._trade_record(kind)
         self.trades.append(trade)
-        self._reset()
+        self._become_idle()
         self.msgbus.publish(topic=f"apex.trades.{self.id}", msg=trade)
         self.on_flat(trade)
 
     def _trade_record(self, kind: str) -> TradeRecord:
         plan, tally = self._plan, self._tally
-        bought = tally.paid / tally.bought if tally.bought > 0.0 else math.nan
-        sold = tally.received / tally.sold if tally.sold > 0.0 else math.nan
+        bought, sold = _mean_price(tally.buys), _mean_price(tally.sells)
         return TradeRecord(
             number=len(self.trades) + 1,
             side=plan.side,
@@ -494,15 +519,16 @@ class ApexStrategy(Strategy):
             fraction=plan.fraction,
         )
 
-    def _reset(self) -> None:
-        """Be idle. Legs that were told to cancel stay known until the venue confirms, so `is_flat` waits for them."""
+    def _become_idle(self) -> None:
+        """Be idle. Legs that were told to cancel stay known until the venue confirms; `is_flat` waits."""
         self.phase = Phase.IDLE
-        self._entry = self._exit = None
+        self._entry_order = self._exit_order = None
         self._plan = self._tally = None
         self._closing_for = ""
         self._watch(False)
 
-    # -- small things ----------------------------------------------------------------------------------------
+    # -- small things
+    # ----------------------------------------------------------------------------------------
 
     def _market_order(self, side: int, quantity: float) -> Order:
         return self.order_factory.market(
@@ -528,7 +554,8 @@ class ApexStrategy(Strategy):
     def _book(self, event: OrderFilled, role: str) -> None:
         if event.commission.currency != self._quote:
             raise RuntimeError(
-                f"slot {self.slot}: commission in {event.commission.currency}, the ledger counts {self._quote}; "
+                f"slot {self.slot}: commission in {event.commission.currency}, the ledger counts "
+                f"{self._quote}; "
                 "choose a venue account that charges fees in the quote currency"
             )
         side = 1 if event.order_side == OrderSide.BUY else -1

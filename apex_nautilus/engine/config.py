@@ -85,8 +85,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Parameters
     ----------
     treasury : float
-        Money in the account beside the agents' capital, quote units. It only keeps the account's margin from binding:
-        what an agent may lose is its own capital.
+        Money in the account beside the agents' capital, quote units. It only keeps the account's margin
+        from binding: what an agent may lose is its own capital.
     leverage : float
         Of the account.
     fills : {"touch", "nautilus"}
@@ -164,8 +164,8 @@ def load_config(path: str | os.PathLike[str]) -> BacktestConfig:
     Raises
     ------
     ConfigError
-        When the file cannot be read, is not JSON, has an unknown field or a value out of range. The message names the file
-        and the field.
+        When the file cannot be read, is not JSON, has an unknown field or a value out of range. The message
+        names the file and the field.
     """
     source = Path(path)
     try:
@@ -217,7 +217,9 @@ def _check(config: BacktestConfig) -> None:
         if not 0 <= agent.conflate_ms <= 86_400_000:
             raise ConfigError(f"{where}.conflate_ms: must lie in [0, 86400000], got {agent.conflate_ms}")
         if not (math.isfinite(agent.multiplier) and agent.multiplier >= 0.0):
-            raise ConfigError(f"{where}.multiplier: must be finite and not negative, got {agent.multiplier!r}")
+            raise ConfigError(
+                f"{where}.multiplier: must be finite and not negative, got {agent.multiplier!r}"
+            )
     _positive(config.venue.leverage, "venue.leverage")
     if not (math.isfinite(config.venue.treasury) and config.venue.treasury >= 0.0):
         raise ConfigError(f"venue.treasury: must be finite and not negative, got {config.venue.treasury!r}")
@@ -235,7 +237,8 @@ def _positive(value: float, field: str) -> None:
         raise ConfigError(f"{field}: must be finite and positive, got {value!r}")
 
 
-# -- the Nautilus configuration -------------------------------------------------------------------------------
+# -- the Nautilus configuration
+# -------------------------------------------------------------------------------
 
 
 def hub_config(instrument_id: str, preload: dict[str, list[str]] | None = None) -> ImportableActorConfig:
@@ -243,7 +246,11 @@ def hub_config(instrument_id: str, preload: dict[str, list[str]] | None = None) 
     return ImportableActorConfig(
         actor_path=f"{_HUB}:FeedHub",
         config_path=f"{_HUB}:FeedHubConfig",
-        config={"component_id": f"FeedHub-{instrument_id}", "instrument_id": instrument_id, "preload": preload or {}},
+        config={
+            "component_id": f"FeedHub-{instrument_id}",
+            "instrument_id": instrument_id,
+            "preload": preload or {},
+        },
     )
 
 
@@ -286,10 +293,13 @@ def nautilus_config(
 
     What is set beside the arguments, and why:
 
-    - ``book_type`` L2_MBP, ``trade_execution`` off: orders meet the recorded book, a reported trade moves nothing;
-    - netting by strategy, one margin account a venue, no reduce-only enforcement (agents share the account);
-    - the throttle of 100 orders a second is lifted, as it denies silently; logging is bypassed, as it builds the text of
-      every datum even at level ERROR; the portfolio analysis is off, as it takes quadratic time in trades;
+    - ``book_type`` L2_MBP, ``trade_execution`` off: orders meet the recorded book, a reported trade moves
+      nothing;
+    - netting by strategy, one margin account a venue, no reduce-only enforcement (agents share the
+      account);
+    - the throttle of 100 orders a second is lifted, as it denies silently; logging is bypassed, as it
+      builds the text of every datum even at level ERROR; the portfolio analysis is off, as it takes
+      quadratic time in trades;
     - the engine is kept after the run (its cache holds orders and positions), and exceptions are raised.
 
     Parameters
@@ -326,7 +336,9 @@ def nautilus_config(
             for venue in venues
         ],
         data=[
-            BacktestDataConfig(catalog_path=catalog, data_cls=OrderBookDelta.fully_qualified_name(), instrument_id=i)
+            BacktestDataConfig(
+                catalog_path=catalog, data_cls=OrderBookDelta.fully_qualified_name(), instrument_id=i
+            )
             for i in map(InstrumentId.from_str, instrument_ids)
         ],
         engine=BacktestEngineConfig(

@@ -1,18 +1,18 @@
 """Nautilus's market data objects to `EVENT` records, read straight from memory.
 
-Nautilus hands Python one `OrderBookDeltas` object a batch. Asking it for `.deltas` and each delta for `.order.price`
-builds about ten Python objects a level, several microseconds a batch: more than the whole decision. The object is a
-Cython struct around a Rust vector of plain C records, so one compiled loop can read all of it in well under a
-microsecond, without creating an object.
+Nautilus hands Python one `OrderBookDeltas` object a batch. Asking it for `.deltas` and each delta for
+`.order.price` builds about ten Python objects a level, several microseconds a batch: more than the whole
+decision. The object is a Cython struct around a Rust vector of plain C records, so one compiled loop can
+read all of it in well under a microsecond, without creating an object.
 
-Where the fields sit is not part of Nautilus's public face. It is therefore *measured*, not assumed: at import, known
-objects are built and the candidate layouts (128-bit and 64-bit fixed point) are checked field by field against them. If
-none fits (another engine version, another compiler), decoding goes through the public attributes instead: slower, never
-wrong. `DIRECT` says which way is taken.
+Where the fields sit is not part of Nautilus's public face. It is therefore *measured*, not assumed: at
+import, known objects are built and the candidate layouts (128-bit and 64-bit fixed point) are checked field
+by field against them. If none fits (another engine version, another compiler), decoding goes through the
+public attributes instead: slower, never wrong. `DIRECT` says which way is taken.
 
-Prices come as raw integers scaled to 16 (or 9) decimals; `EVENT` wants units of ``10**-precision``. The quotient is exact
-and is computed without 128-bit division: a shift by the power of two and a multiplication with the inverse of the power
-of five modulo 2**64.
+Prices come as raw integers scaled to 16 (or 9) decimals; `EVENT` wants units of ``10**-precision``. The
+quotient is exact and is computed without 128-bit division: a shift by the power of two and a multiplication
+with the inverse of the power of five modulo 2**64.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import carray, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from nautilus_trader.model.data import BookOrder, OrderBookDelta, OrderBookDeltas, TradeTick
 from nautilus_trader.model.enums import AggressorSide, BookAction, OrderSide, RecordFlag
 from nautilus_trader.model.identifiers import InstrumentId, TradeId
 from nautilus_trader.model.objects import FIXED_PRECISION, Price, Quantity
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from apex_nautilus.features import (
     EVENT,
@@ -78,8 +78,8 @@ class Layout(NamedTuple):
 
 
 (
-    _BOX, _VEC_PTR, _VEC_LEN, _VEC_CAP, _STRIDE, _ACTION, _SIDE, _PRICE, _SIZE, _FLAGS, _SEQUENCE, _TS_EVENT, _TS_INIT,
-    _TRADE_PRICE, _TRADE_SIZE, _TRADE_SIDE, _TRADE_TS_EVENT, _TRADE_TS_INIT, _RAW_WORDS,
+    _BOX, _VEC_PTR, _VEC_LEN, _VEC_CAP, _STRIDE, _ACTION, _SIDE, _PRICE, _SIZE, _FLAGS, _SEQUENCE, _TS_EVENT,
+    _TS_INIT, _TRADE_PRICE, _TRADE_SIZE, _TRADE_SIDE, _TRADE_TS_EVENT, _TRADE_TS_INIT, _RAW_WORDS,
     _PRICE_SHIFT, _PRICE_INVERSE, _SIZE_SHIFT, _SIZE_INVERSE,
 ) = range(23)  # fmt: skip
 
@@ -113,8 +113,9 @@ def _byte(address):
 def _units(address, raw_words, shift, inverse):
     """Raw fixed point at `address` divided by 10**shift, exactly, as a signed 64-bit integer.
 
-    raw = units * 2**shift * 5**shift. Shifting right removes the powers of two; multiplying by the inverse of
-    5**shift modulo 2**64 removes the powers of five, because the quotient is known to be whole and to fit.
+    raw = units * 2**shift * 5**shift. Shifting right removes the powers of two; multiplying by the inverse
+    of 5**shift modulo 2**64 removes the powers of five, because the quotient is known to be whole and to
+    fit.
     """
     low = _word(address)
     if shift > 0:
@@ -136,7 +137,7 @@ def _n_deltas(address, plan):
 
 @njit(cache=True)
 def _read_delta(record, plan):
-    """Return (ts_event, ts_init, price, size, sequence, kind, side, flags) of the delta at `record`, as of `EVENT`."""
+    """Return (ts_event, ts_init, price, size, sequence, kind, side, flags) of the delta at `record`."""
     action = _half_word(record + plan[_ACTION])
     book_side = _half_word(record + plan[_SIDE])
     side = 1 if book_side == _BUY else (-1 if book_side == _SELL else 0)
@@ -164,8 +165,8 @@ def _read_delta(record, plan):
 def _read_deltas(address, plan, out):
     """Decode the `OrderBookDeltas` object at `address` into `out`; return the number of deltas it holds.
 
-    `plan` is a `Layout` followed by shift and inverse of price and size. Nothing is written when `out` is too short: the
-    caller grows it and asks again.
+    `plan` is a `Layout` followed by shift and inverse of price and size. Nothing is written when `out` is
+    too short: the caller grows it and asks again.
     """
     n, record = _n_deltas(address, plan)
     if n > out.shape[0]:
@@ -187,7 +188,8 @@ def _read_deltas(address, plan, out):
 
 @njit(cache=True)
 def _feed_deltas(address, plan, memory):
-    """Apply the `OrderBookDeltas` object at `address` to a feature machine; return the status of its last event.
+    """Apply the `OrderBookDeltas` object at `address` to a feature machine; return the status of its last
+    event.
 
     The events never exist as an array: each delta goes from Nautilus's memory into the ladder.
     """
@@ -208,7 +210,9 @@ def _read_trade(address, plan, out):
     event = out[0]
     event.ts_event_ns = np.int64(_word(address + plan[_TRADE_TS_EVENT]))
     event.ts_init_ns = np.int64(_word(address + plan[_TRADE_TS_INIT]))
-    event.price = _units(address + plan[_TRADE_PRICE], words, plan[_PRICE_SHIFT], np.uint64(plan[_PRICE_INVERSE]))
+    event.price = _units(
+        address + plan[_TRADE_PRICE], words, plan[_PRICE_SHIFT], np.uint64(plan[_PRICE_INVERSE])
+    )
     event.size = _units(address + plan[_TRADE_SIZE], words, plan[_SIZE_SHIFT], np.uint64(plan[_SIZE_INVERSE]))
     event.sequence = 0
     event.kind = np.uint8(KIND_TRADE)
@@ -271,7 +275,9 @@ def _samples() -> tuple[list[OrderBookDeltas], list[TradeTick]]:
     """Objects with distinctive field values, of every action and side."""
     instrument = InstrumentId.from_str("LAYOUT-PROBE.APEX")
 
-    def delta(action: BookAction, side: OrderSide, price: str, size: str, flags: int, n: int) -> OrderBookDelta:
+    def delta(
+        action: BookAction, side: OrderSide, price: str, size: str, flags: int, n: int
+    ) -> OrderBookDelta:
         order = BookOrder(side, Price.from_str(price), Quantity.from_str(size), 7_000 + n)
         return OrderBookDelta(instrument, action, order, flags, 11_000 + n, 10**18 + n, 2 * 10**18 + n)
 
@@ -286,7 +292,15 @@ def _samples() -> tuple[list[OrderBookDeltas], list[TradeTick]]:
     ]
     third = [delta(BookAction.UPDATE, OrderSide.BUY, "-17.25", "3.000", _F_LAST, 5)]
     trades = [
-        TradeTick(instrument, Price.from_str("61800.31"), Quantity.from_str("1.234"), side, TradeId(name), 10**18, 10**18 + 5)
+        TradeTick(
+            instrument,
+            Price.from_str("61800.31"),
+            Quantity.from_str("1.234"),
+            side,
+            TradeId(name),
+            10**18,
+            10**18 + 5,
+        )
         for side, name in (
             (AggressorSide.BUYER, "a"),
             (AggressorSide.SELLER, "a-trade-id-of-thirty-six-characters0"),
@@ -299,8 +313,9 @@ def _samples() -> tuple[list[OrderBookDeltas], list[TradeTick]]:
 def _vector_offsets(batches: list[OrderBookDeltas], box: int) -> tuple[int, int, int] | None:
     """Find pointer and length of the vector inside the Rust struct of known batches.
 
-    A Rust vector is three words (capacity, pointer, length) in an order that the compiler chooses. The length is the word
-    that equals the number of deltas in every sample; the pointer is the neighbouring word that is aligned and not small.
+    A Rust vector is three words (capacity, pointer, length) in an order that the compiler chooses. The
+    length is the word that equals the number of deltas in every sample; the pointer is the neighbouring
+    word that is aligned and not small.
     """
     lengths = [len(batch.deltas) for batch in batches]
     words = [
@@ -312,7 +327,8 @@ def _vector_offsets(batches: list[OrderBookDeltas], box: int) -> tuple[int, int,
     pointers = [i for i in range(3) if all(w[i] > 1 << 16 and w[i] % 16 == 0 for w in words)]
     if len(pointers) != 1:
         return None
-    # Capacity and length are equal in objects made here and cannot be told apart; the length is the smaller, always.
+    # Capacity and length are equal in objects made here and cannot be told apart; the length is the
+    # smaller, always.
     others = [i for i in range(3) if i != pointers[0]]
     if any(i not in counting for i in others):
         return None

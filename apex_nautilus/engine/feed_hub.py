@@ -1,18 +1,18 @@
 """One feed hub an instrument: it decodes the market once and serves every agent.
 
-The hub is a Nautilus actor that subscribes to book deltas and trades of its instrument. It decodes them into `EVENT`
-records, runs the features that its agents ask for (their union, one `Feed` a clock) and calls each agent back, in the
-order in which they registered:
+The hub is a Nautilus actor that subscribes to book deltas and trades of its instrument. It decodes them
+into `EVENT` records, runs the features that its agents ask for (their union, one `Feed` a clock) and calls
+each agent back, in the order in which they registered:
 
-- `on_feed_path(feed)` at every book event that leaves a two-sided, uncrossed book, while the agent's subscription is
-  `watching` (an agent with a position: resting exits, holding time);
+- `on_feed_path(feed)` at every book event that leaves a two-sided, uncrossed book, while the agent's
+  subscription is `watching` (an agent with a position: resting exits, holding time);
 - `on_feed_row(feed)` when a row of the agent's clock was closed by this event, after its `on_feed_path`.
 
-An agent born in mid-run is served from the next event on, and its features have the history of the whole run where the
-hub computed them from the start (`FeedHubConfig.preload`).
+An agent born in mid-run is served from the next event on, and its features have the history of the whole
+run where the hub computed them from the start (`FeedHubConfig.preload`).
 
-Agents reach their hub over the message bus (`FeedHub.endpoint_of`), so that a hub and its agents belong to one trading
-node and never to another one in the same process.
+Agents reach their hub over the message bus (`FeedHub.endpoint_of`), so that a hub and its agents belong to
+one trading node and never to another one in the same process.
 """
 
 from __future__ import annotations
@@ -36,12 +36,22 @@ from apex_nautilus.features import (
     STATUS_ROW,
     BookFeatures,
     apply_events,
+    get,
     make_events,
     scale,
     top_levels,
 )
 from apex_nautilus.features.events import SIDE_ASK, SIDE_BID
-from apex_nautilus.features.kernel import ASK_COUNT, BID_COUNT, NOW_NS
+from apex_nautilus.features.kernel import (
+    ASK_COUNT,
+    BID_COUNT,
+    EVALUATIONS,
+    FIRST_NS,
+    NEXT_BOUNDARY_NS,
+    NOW_NS,
+    PERIOD_NS,
+    TRADE_COUNT,
+)
 from apex_nautilus.risk.bracket import MidWindow
 
 __all__ = ["Feed", "FeedAgent", "FeedHub", "FeedHubConfig", "Subscribe", "Subscription"]
@@ -65,14 +75,31 @@ class Subscription:
     ----------
     columns : ndarray of intp
         Where the agent's features stand in ``feed.row``, in the order in which it named them.
+    warmup : (int, int, int)
+        Rows, nanoseconds and trades that the agent's features need before their first row counts.
     watching : bool
         Set by the agent: whether it wants `on_feed_path`.
+    is_warm : bool
+        Whether rows are served yet; once true, true for good.
     """
 
     agent: FeedAgent
     feed: Feed
     columns: np.ndarray
+    warmup: tuple[int, int, int]
     watching: bool = False
+    is_warm: bool = False
+
+    def wants_row(self) -> bool:
+        """Whether the row that was just closed is one of the agent's: its own features are past their
+        warm-up.
+
+        The machine's own flag speaks for the union of all agents' features; a dataset of one genome's
+        features begins earlier, and its agent must begin on the same row.
+        """
+        if not self.is_warm:
+            self.is_warm = all(age >= need for age, need in zip(self.feed.age(), self.warmup, strict=True))
+        return self.is_warm
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +120,16 @@ class FeedHubConfig(ActorConfig, frozen=True, kw_only=True):
     ----------
     instrument_id : InstrumentId
         The instrument that is served.
-    preload : dict of str to list of str
-        Features that are computed from the first event on, though no agent asks yet: clock (``book``, ``book@100`` for
-        rows at least 100 ms apart, ``1s``) to feature names. Agents born later then see the values they would have seen
-        from the start.
+    preload : dict of str to list of str, optional
+        Features that are computed from the first event on, though no agent asks yet: clock (``book``,
+        ``book@100`` for rows at least 100 ms apart, ``1s``) to feature names. Agents born later then see
+        the values they would have seen from the start.
     mids : int
         How many mid prices of clock rows are kept, the longest window of a volatility stop.
     """
 
     instrument_id: InstrumentId
-    preload: dict[str, list[str]] = {}
+    preload: dict[str, list[str]] | None = None
     mids: int = 4096
 
 
@@ -125,10 +152,32 @@ class Feed:
         Whether the latest event closed a row.
     """
 
-    __slots__ = ("_arguments", "_mid_count", "ask", "bid", "clock", "conflate_ms", "features", "mids", "row_closed", "ts_ns")
+    __slots__ = (
+        "_age",
+        "_arguments",
+        "_evaluations",
+        "_mid_count",
+        "_period_ns",
+        "_trades",
+        "ask",
+        "bid",
+        "clock",
+        "conflate_ms",
+        "features",
+        "mids",
+        "row_closed",
+        "ts_ns",
+    )
 
     def __init__(
-        self, names: Sequence[str], *, price_precision: int, size_precision: int, clock: str, conflate_ms: int, mids: int
+        self,
+        names: Sequence[str],
+        *,
+        price_precision: int,
+        size_precision: int,
+        clock: str,
+        conflate_ms: int,
+        mids: int,
     ) -> None:
         self.clock = clock
         self.conflate_ms = conflate_ms
@@ -142,6 +191,26 @@ class Feed:
     def _build(self, names: Sequence[str]) -> None:
         self.features = BookFeatures(names, clock=self.clock, conflate_ms=self.conflate_ms, **self._arguments)
         self.mids = MidWindow(self._mid_count)
+        self._period_ns = int(self.features.memory[PERIOD_NS])
+        self._evaluations = self._trades = 0
+        self._age = (0, 0, 0)
+
+    def age(self) -> tuple[int, int, int]:
+        """Rows before the latest one, nanoseconds and trades since the first book, when it was computed."""
+        if self._period_ns:
+            return self._age
+        memory = self.features.memory
+        return int(memory[EVALUATIONS]) - 1, int(memory[NOW_NS] - memory[FIRST_NS]), int(memory[TRADE_COUNT])
+
+    def _note_age(self) -> None:
+        """A row of a period is computed before the first event after it, released later: note its age."""
+        memory = self.features.memory
+        evaluations = int(memory[EVALUATIONS])
+        if evaluations != self._evaluations:
+            self._evaluations = evaluations
+            boundary_ns = int(memory[NEXT_BOUNDARY_NS]) - self._period_ns
+            self._age = (evaluations - 1, boundary_ns - int(memory[FIRST_NS]), self._trades)
+        self._trades = int(memory[TRADE_COUNT])
 
     @property
     def has_begun(self) -> bool:
@@ -175,11 +244,13 @@ class Feed:
         return self._note(decoder.feed_deltas(deltas, self.features.memory))
 
     def take_events(self, events: np.ndarray) -> bool:
-        """Apply events of one batch, or a trade; return whether they left a whole, two-sided, uncrossed book."""
+        """Apply events of a batch, or a trade; return whether they left a whole, two-sided, uncrossed book."""
         return self._note(apply_events(self.features.memory, events))
 
     def _note(self, status: int) -> bool:
         self.row_closed = status >= STATUS_ROW
+        if self._period_ns:
+            self._note_age()
         if not status & STATUS_PATH:
             return False
         features = self.features
@@ -189,7 +260,7 @@ class Feed:
         return True
 
     def seed_from(self, other: Feed) -> None:
-        """Take over the book of a feed that has begun, as one snapshot at its time; features start from it."""
+        """Take over the book of a feed that has begun, as it stands; features start from it."""
         memory = other.features.memory
         depth = max(int(memory[BID_COUNT]), int(memory[ASK_COUNT]), 1)
         top = np.empty((4, depth))
@@ -244,10 +315,12 @@ class FeedHub(Actor):
         """Find the instrument, begin the preloaded features, open the endpoints, subscribe to the market."""
         instrument = self.cache.instrument(self.instrument_id)
         if instrument is None:
-            raise RuntimeError(f"feed hub: instrument {self.instrument_id} is not in the cache; check the catalog")
+            raise RuntimeError(
+                f"feed hub: instrument {self.instrument_id} is not in the cache; check the catalog"
+            )
         self._precisions = (instrument.price_precision, instrument.size_precision)
         self._decoder = EventDecoder(*self._precisions)
-        for clock, names in self.config.preload.items():
+        for clock, names in (self.config.preload or {}).items():
             self._feed_for(*parse_clock(clock), tuple(names))
         self.msgbus.register(endpoint=self.endpoint_of(self.instrument_id), handler=self._on_subscribe)
         self.msgbus.register(endpoint=self.leave_endpoint_of(self.instrument_id), handler=self.leave)
@@ -266,8 +339,8 @@ class FeedHub(Actor):
     def join(self, agent: FeedAgent, clock: str, conflate_ms: int, features: Sequence[str]) -> Subscription:
         """Serve `agent` from the next event on; agents are called in the order in which they joined.
 
-        An agent that joins in mid-run shares a running feed that computes all its features. When none does, a feed of
-        its own begins with the book as it stands; features with a memory then warm up from there.
+        An agent that joins in mid-run shares a running feed that computes all its features. When none does,
+        a feed of its own begins with the book as it stands; features with a memory then warm up from there.
 
         Raises
         ------
@@ -275,7 +348,12 @@ class FeedHub(Actor):
             When a feature or the clock is unknown.
         """
         feed = self._feed_for(clock, conflate_ms, tuple(features))
-        subscription = Subscription(agent=agent, feed=feed, columns=feed.columns_of(features))
+        specs = [get(name) for name in features]
+        warmup = tuple(
+            max((getattr(s, field) for s in specs), default=0)
+            for field in ("warmup_rows", "warmup_ns", "warmup_trades")
+        )
+        subscription = Subscription(agent, feed, feed.columns_of(features), warmup)
         self._subscriptions.append(subscription)
         return subscription
 
@@ -319,7 +397,7 @@ class FeedHub(Actor):
             feed = subscription.feed
             if subscription.watching:
                 subscription.agent.on_feed_path(feed)
-            if feed.row_closed:
+            if feed.row_closed and subscription.wants_row():
                 subscription.agent.on_feed_row(feed)
 
     def on_trade_tick(self, tick: TradeTick) -> None:

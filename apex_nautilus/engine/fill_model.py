@@ -1,9 +1,10 @@
 """How orders are filled in a backtest: the assumptions of the replay, put into Nautilus's venue.
 
-Nautilus fills a resting limit order only against the size that the crossing book displays at or beyond its price. That
-size is what is *left* after the market traded through; for an order that was there before, it is the wrong number. When
-the bid has reached a resting sell order's price, every buyer up to that price has been served, the order included. So
-here a resting order is filled whole, at its limit price, when the opposite touch reaches it (the replay's rule).
+Nautilus fills a resting limit order only against the size that the crossing book displays at or beyond its
+price. That size is what is *left* after the market traded through; for an order that was there before, it
+is the wrong number. When the bid has reached a resting sell order's price, every buyer up to that price has
+been served, the order included. So here a resting order is filled whole, at its limit price, when the
+opposite touch reaches it (the replay's rule).
 
 Orders that take liquidity walk the venue's real book, level by level, as Nautilus does.
 """
@@ -23,7 +24,8 @@ __all__ = ["TouchFillModel"]
 
 
 class TouchFillModel(FillModel):
-    """Resting orders: filled whole at their price when the opposite touch reaches it. Others: the real book.
+    """Resting orders: filled whole at their price when the opposite touch reaches it. Others: the real
+    book.
 
     Draws nothing. The base class's constructor is not called, as it seeds Python's global random numbers.
     """

@@ -19,17 +19,20 @@ def spec_of(instrument: Instrument) -> InstrumentSpec:
     Raises
     ------
     ValueError
-        When the instrument is inverse, has a multiplier, or is of another kind: its profit is not quantity times price
-        difference in the quote currency, and every decision of `risk` counts on that.
+        When the instrument is inverse, has a multiplier, or is of another kind: its profit is not quantity
+        times price difference in the quote currency, and every decision of `risk` counts on that.
     """
     if not isinstance(instrument, CryptoPerpetual | CurrencyPair):
         raise ValueError(
-            f"instrument {instrument.id}: {type(instrument).__name__} is not supported (known: CryptoPerpetual, CurrencyPair)"
+            f"instrument {instrument.id}: {type(instrument).__name__} is not supported "
+            "(known: CryptoPerpetual, CurrencyPair)"
         )
     if instrument.is_inverse:
         raise ValueError(f"instrument {instrument.id}: inverse contracts are not supported; use a linear one")
     if instrument.multiplier.as_double() != 1.0:
-        raise ValueError(f"instrument {instrument.id}: multiplier {instrument.multiplier} is not supported, it must be 1")
+        raise ValueError(
+            f"instrument {instrument.id}: multiplier {instrument.multiplier} is not supported, it must be 1"
+        )
     minimum, maximum, notional = instrument.min_quantity, instrument.max_quantity, instrument.min_notional
     return InstrumentSpec(
         id=instrument.id.value,

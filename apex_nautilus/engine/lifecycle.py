@@ -1,12 +1,13 @@
 """Bringing a strategy into a running node, and taking one out.
 
-Nautilus offers `create_strategy` and `remove_strategy`; used plainly they leave orders and positions behind, let a timer of
-a strategy born in a backtest fire for every interval since 1970, and let a successor of the same id receive the closing
-fill of its predecessor. The order of calls that avoids all of it is here, once:
+Nautilus offers `create_strategy` and `remove_strategy`; used plainly they leave orders and positions
+behind, let a timer of a strategy born in a backtest fire for every interval since 1970, and let a successor
+of the same id receive the closing fill of its predecessor. The order of calls that avoids all of it is
+here, once:
 
 - birth: create without starting, set the clock (backtest), start;
-- death: `ApexStrategy.retire` (cancel own orders by id, close at market), wait until it is flat, stop, remove. The
-  successor gets an `order_id_tag` that was never used before.
+- death: `ApexStrategy.retire` (cancel own orders by id, close at market), wait until it is flat, stop,
+  remove. The successor gets an `order_id_tag` that was never used before.
 """
 
 from __future__ import annotations

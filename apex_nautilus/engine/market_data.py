@@ -1,8 +1,9 @@
 """Recorded market data out of a Nautilus catalog, one object a book batch.
 
-A catalog stores single level changes, and a venue that is given single changes matches after each of them, in the middle
-of a batch. Given whole batches it matches once, on the book as it really stood, and the run is several times faster. So
-deltas are gathered into one `OrderBookDeltas` a batch here, before they reach the engine.
+A catalog stores single level changes, and a venue that is given single changes matches after each of them,
+in the middle of a batch. Given whole batches it matches once, on the book as it really stood, and the run
+is several times faster. So deltas are gathered into one `OrderBookDeltas` a batch here, before they reach
+the engine.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class MarketDataError(ValueError):
 
 def _catalog(path: str | os.PathLike[str]) -> ParquetDataCatalog:
     if not (Path(path) / "data").is_dir():
-        raise MarketDataError(f"{path}: not a market catalog (it has no `data` folder); import data into it first")
+        raise MarketDataError(
+            f"{path}: not a market catalog (it has no `data` folder); import data into it first"
+        )
     return ParquetDataCatalog(str(path))
 
 
@@ -45,7 +48,8 @@ def data_span(catalog_path: str | os.PathLike[str], instrument_id: str) -> tuple
     defined = sorted(i.id.value for i in catalog.instruments())
     if instrument_id not in defined:
         raise MarketDataError(
-            f"{catalog_path}: no instrument {instrument_id!r}; the catalog defines {', '.join(defined) or 'none'}"
+            f"{catalog_path}: no instrument {instrument_id!r}; "
+            f"the catalog defines {', '.join(defined) or 'none'}"
         )
     spans = catalog.get_intervals(OrderBookDelta, instrument_id)
     if not spans:
@@ -68,8 +72,8 @@ def batches(
     catalog_path : path of the ParquetDataCatalog.
     instrument_ids : what to read.
     start_ns, end_ns : int, optional
-        Receive times; start is included, end is not. A reading that starts inside the data opens with a snapshot of each
-        book as it stood then, stamped `start_ns`.
+        Receive times; start is included, end is not. A reading that starts inside the data opens with a
+        snapshot of each book as it stood then, stamped `start_ns`.
     chunk_size : int
         Records read at a time; bounds the memory.
 
@@ -163,4 +167,6 @@ class _Grouper:
     def finish(self) -> None:
         unfinished = [str(i) for i, batch in self._open.items() if batch]
         if unfinished:
-            raise MarketDataError(f"the book of {', '.join(unfinished)} ends inside a batch; its last delta lacks F_LAST")
+            raise MarketDataError(
+                f"the book of {', '.join(unfinished)} ends inside a batch; its last delta lacks F_LAST"
+            )

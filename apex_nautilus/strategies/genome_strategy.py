@@ -30,8 +30,8 @@ class GenomeStrategyConfig(ApexStrategyConfig, frozen=True, kw_only=True):
     conflate_ms : int
         Least time between two rows of the book clock.
     multiplier : float
-        Scales every order, beside the genome's own sizing: posture times the allocator's weight. `set_multiplier` changes
-        it in mid-run.
+        Scales every order, beside the genome's own sizing: posture times the allocator's weight.
+        `set_multiplier` changes it in mid-run.
     """
 
     genome: str
@@ -49,7 +49,8 @@ def load_genome(path: str | Path) -> Genome:
     Raises
     ------
     GenomeError
-        When the file holds no genome, or one that breaks a limit or names an unknown feature; the message names the file.
+        When the file holds no genome, or one that breaks a limit or names an unknown feature; the message
+        names the file.
     OSError
         When the file cannot be read.
     """
@@ -76,14 +77,17 @@ def evaluate_kernel(row, columns, opcodes, operands, constants, state, inputs, o
 @njit(cache=True)
 def decision_kernel(rules, outputs, bid, ask, book, mids, equity, multiplier):
     """Decide on the program's outputs; `rules` is an array of one `RULES` record."""
-    return decide_kernel(rules[0], outputs[0], outputs[1], outputs[2], bid, ask, book, mids, equity, multiplier)
+    return decide_kernel(
+        rules[0], outputs[0], outputs[1], outputs[2], bid, ask, book, mids, equity, multiplier
+    )
 
 
 class GenomeStrategy(ApexStrategy):
     """Trades one genome in one slot.
 
-    Every row of the genome's clock moves its program on, whether or not the agent holds a position. When it is flat, the
-    outputs, the touch and the agent's equity go into `risk.decide_kernel`; an order of it goes to `enter`.
+    Every row of the genome's clock moves its program on, whether or not the agent holds a position. When it
+    is flat, the outputs, the touch and the agent's equity go into `risk.decide_kernel`; an order of it goes
+    to `enter`.
 
     Attributes
     ----------
@@ -103,8 +107,8 @@ class GenomeStrategy(ApexStrategy):
             )
         if self.genome.clock not in ("book", "1s"):
             raise GenomeError(
-                f"{config.genome}: clock {self.genome.clock!r} needs bars; slot {config.slot} is fed by an order book "
-                "(clocks: book, 1s)"
+                f"{config.genome}: clock {self.genome.clock!r} needs bars; slot {config.slot} is fed by an "
+                "order book (clocks: book, 1s)"
             )
         self.program: Program = compile_genome(self.genome)
         self.reasons = np.zeros(len(REASONS), dtype=np.int64)
@@ -165,10 +169,19 @@ class GenomeStrategy(ApexStrategy):
     def _decide(self, feed: Feed) -> None:
         if self._retiring:
             return
+        mids = feed.mids.values[
+            -self.rows :
+        ]  # the rows of this agent: a volatility stop waits for its window
         decision = decision_kernel(
-            self._rules, self._outputs, feed.bid, feed.ask, feed.features.top, feed.mids.values, self.account.balance,
+            self._rules,
+            self._outputs,
+            feed.bid,
+            feed.ask,
+            feed.features.top,
+            mids,
+            self.account.balance,
             self.multiplier,
-        )  # fmt: skip
+        )
         self.reasons[decision.reason] += 1
         if decision.reason == ORDER:
             self.enter(
