@@ -243,7 +243,12 @@ def value(world):
     values[w.VALUE_TICKS] *= math.exp(values[w.LOG_VALUE] - before)
     values[w.FAST] += (values[w.MID] - values[w.FAST]) * min(1.0, 5.0 * step_s / p.trend_horizon_s)
     values[w.SLOW] += (values[w.MID] - values[w.SLOW]) * min(1.0, step_s / p.trend_horizon_s)
-    push(world.heap, world.queue, world.clock[w.NOW_NS] + _VALUE_STEP_NS, w.VALUE, w.NONE, w.NONE, w.NONE, w.NONE)
+    clock = world.clock
+    sample = world.samples[clock[w.N_SAMPLES]]
+    clock[w.N_SAMPLES] += 1
+    sample.ts_ns = clock[w.NOW_NS]
+    sample.value = values[w.VALUE_TICKS] * values[w.TICK]
+    push(world.heap, world.queue, clock[w.NOW_NS] + _VALUE_STEP_NS, w.VALUE, w.NONE, w.NONE, w.NONE, w.NONE)
 
 
 @kernel

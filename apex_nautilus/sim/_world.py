@@ -9,7 +9,7 @@ from .event_queue import SCHEDULED
 from .matching import FILL, Book, new_book
 from .population import Population
 
-__all__ = ["ACCOUNT", "TRADE", "World", "new_world"]
+__all__ = ["ACCOUNT", "SAMPLE", "TRADE", "World", "new_world"]
 
 # Kinds of scheduled events. The first three are messages reaching the venue, the rest agents (or the value) waking.
 # Typed, because numba compiles a kernel anew for every literal number it is called with.
@@ -25,13 +25,13 @@ NOW_NS, NEXT_ORDER_ID, BATCH, LAST_RECEIVED_NS = 0, 1, 2, 3
 N_EVENTS, N_TRADES = 4, 5  # lines written to the tape's buffers
 SENT, LOST, IN_FLIGHT, FILLED_, CANCELLED_, EXPIRED_, REJECTED_ = 6, 7, 8, 9, 10, 11, 12
 STEPS, MESSAGES, VOLUME = 13, 14, 15
-START_NS = 16
+N_SAMPLES = 16  # lines written to `samples`
 CLOCK_SIZE = 20
 
 # Indices into `values`, float64.
-# VALUE_TICKS is the fundamental value and MID the last mid of a two-sided book, both in ticks; TICK_LOT what one lot is
-# worth in quote units per tick of its price.
-LOG_VALUE, VALUE_TICKS, MID, FAST, SLOW, TICK_LOT = 0, 1, 2, 3, 4, 5
+# VALUE_TICKS is the fundamental value and MID the last mid of a two-sided book, both in ticks; TICK the tick in quote
+# units, TICK_LOT what one lot is worth in quote units per tick of its price.
+LOG_VALUE, VALUE_TICKS, MID, FAST, SLOW, TICK, TICK_LOT = 0, 1, 2, 3, 4, 5, 6
 VALUES_SIZE = 8
 
 # Indices into `units`, int64: what one tick, one lot and the fees are on the tape.
@@ -56,6 +56,7 @@ ACCOUNT = np.dtype(
 )
 MAKER_STATE = np.dtype([("value", "<f8"), ("seen_ns", "<i8")])
 QUOTE = np.dtype([("id", "<i8"), ("slot", "<i8")])
+SAMPLE = np.dtype([("ts_ns", "<i8"), ("value", "<f8")])  # quote units
 PARENT = np.dtype([("side", "<i8"), ("left", "<i8")])
 
 TRADE = np.dtype(
@@ -94,6 +95,7 @@ class World(NamedTuple):
     fills: np.ndarray  # FILL
     events: np.ndarray  # EVENT, the tape's buffer
     trades: np.ndarray  # TRADE, the tape's buffer
+    samples: np.ndarray  # SAMPLE, the tape's buffer of the fundamental value
 
 
 def new_world(population: Population, seed: np.random.SeedSequence, start_ns: int) -> World:
@@ -107,10 +109,11 @@ def new_world(population: Population, seed: np.random.SeedSequence, start_ns: in
     stream, network = seed.generate_state(2, np.uint64)
 
     clock = np.zeros(CLOCK_SIZE, np.int64)
-    clock[NOW_NS] = clock[START_NS] = clock[LAST_RECEIVED_NS] = start_ns
+    clock[NOW_NS] = clock[LAST_RECEIVED_NS] = start_ns
     ticks = p.start_price / p.instrument.tick
     values = np.zeros(VALUES_SIZE)
     values[[VALUE_TICKS, MID, FAST, SLOW]] = ticks
+    values[TICK] = p.instrument.tick
     values[TICK_LOT] = p.instrument.tick * p.instrument.lot
     makers = np.zeros(p.makers, MAKER_STATE)
     makers["value"] = ticks
@@ -138,4 +141,5 @@ def new_world(population: Population, seed: np.random.SeedSequence, start_ns: in
         fills=np.zeros(4096, FILL),
         events=np.zeros(1 << 15, EVENT),
         trades=np.zeros(1 << 14, TRADE),
+        samples=np.zeros(1 << 12, SAMPLE),
     )

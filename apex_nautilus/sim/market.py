@@ -24,7 +24,7 @@ DEFAULT_START_NS = 1_735_689_600_000_000_000  # 2025-01-01T00:00:00Z
 DEFAULT_WARMUP_NS = 120_000_000_000
 
 _DONE, _PAUSED, _GROW_LADDER, _GROW_ORDERS, _GROW_HEAP, _GROW_FILLS, _FLUSH = 0, 1, 2, 3, 4, 5, 6
-_SLICE = 1 << 18  # events between two looks at the outside world
+_SLICE = 1 << 17  # events between two looks at the outside world
 _BIRTHS = 64  # more market orders than one trade can plausibly excite: the room kept free in the heap
 
 
@@ -47,7 +47,11 @@ def _advance(world, until_ns, max_steps):
         if len(world.fills) < resting:
             return _GROW_FILLS
         levels = state[m.BID_LEVELS] + state[m.ASK_LEVELS]
-        if len(world.events) - clock[w.N_EVENTS] < 2 * levels + 4 or len(world.trades) - clock[w.N_TRADES] < resting:
+        if (
+            len(world.events) - clock[w.N_EVENTS] < 2 * levels + 4
+            or len(world.trades) - clock[w.N_TRADES] < resting
+            or clock[w.N_SAMPLES] == len(world.samples)
+        ):
             return _FLUSH
         kind = world.heap[0].kind
         if kind == w.ORDER_ARRIVES or kind == w.REPLACE_ARRIVES:
@@ -123,8 +127,8 @@ class Tape:
     events : features.EVENT[n], ordered by receive time; the first batch of the first tape is the whole book.
     trades : TRADE[k], one line a match, with the agents on both sides (`trades_of` picks one agent's own).
     accounts : ACCOUNT[agents] at the end, since the market's birth; inventories and cash sum to 0.
-    value : (s, 2) float64, the fundamental value in quote units against time in ns, once a second. No agent of a
-        strategy may see it; studies may.
+    value : SAMPLE[s], the fundamental value in quote units, ten times a second. Nobody who trades may see it;
+        studies may.
     start_ns, end_ns : span of the tape, exchange time.
     stats : see TapeStats.
     """
@@ -196,7 +200,7 @@ class Market:
         self._now_ns = start_ns
         self._events: list[np.ndarray] = []
         self._trades: list[np.ndarray] = []
-        self._values: list[tuple[int, float]] = []
+        self._samples: list[np.ndarray] = []
         self._begun = False
 
     @property
@@ -221,16 +225,9 @@ class Market:
             raise ValueError(f"duration_ns: {duration_ns} is not positive")
         self._begin()
         start_ns, end_ns = self._now_ns, self._now_ns + duration_ns
-        step_ns = 1_000_000_000
-        at = start_ns
-        while at < end_ns:
-            at = min(at - at % step_ns + step_ns, end_ns)
-            self._run_until(at)
-            if at % step_ns == 0:
-                value = float(self._world.values[w.VALUE_TICKS]) * self.population.instrument.tick
-                self._values.append((at, value))
-            if progress is not None and (at == end_ns or (at - start_ns) // step_ns % 64 == 0):
-                progress((at - start_ns) / duration_ns)
+        while not self._advance(end_ns):
+            if progress is not None:
+                progress((int(self._world.clock[w.NOW_NS]) - start_ns) / duration_ns)
         self._now_ns = end_ns
         self._flush()
         tape = Tape(
@@ -238,12 +235,14 @@ class Market:
             events=_joined(self._events, EVENT),
             trades=_joined(self._trades, w.TRADE),
             accounts=self._world.accounts.copy(),
-            value=np.array(self._values, np.float64).reshape(-1, 2),
+            value=_joined(self._samples, w.SAMPLE),
             start_ns=start_ns,
             end_ns=end_ns,
             stats=self._stats(),
         )
-        self._events, self._trades, self._values = [], [], []
+        self._events, self._trades, self._samples = [], [], []
+        if progress is not None:
+            progress(1.0)
         return tape
 
     # ------------------------------------------------------------------ inside
@@ -256,13 +255,14 @@ class Market:
         world = self._world
         world.heap[0] = (world.clock[w.NOW_NS], 0, 0, 0, 0, 0, w.START)
         world.queue[:] = 1  # one event waits; the next sequence number is 1
-        if self._world.clock[w.NOW_NS] < self._now_ns:
-            self._run_until(self._now_ns)
+        while self._world.clock[w.NOW_NS] < self._now_ns:
+            self._advance(self._now_ns)
         self._flush()
-        self._events, self._trades = [self._snapshot()], []
+        self._events, self._trades, self._samples = [self._snapshot()], [], []
 
-    def _run_until(self, until_ns: int) -> None:
-        while (why := _advance(self._world, until_ns, _SLICE)) != _DONE:
+    def _advance(self, until_ns: int) -> bool:
+        """Run a slice of events, growing what must grow; True when `until_ns` is reached."""
+        while (why := _advance(self._world, until_ns, _SLICE)) not in (_DONE, _PAUSED):
             world = self._world
             if why == _FLUSH:
                 self._flush()
@@ -274,6 +274,7 @@ class Market:
                 self._world = world._replace(heap=np.concatenate([world.heap, np.zeros_like(world.heap)]))
             elif why == _GROW_FILLS:
                 self._world = world._replace(fills=np.zeros(2 * len(world.fills), world.fills.dtype))
+        return why == _DONE
 
     def _flush(self) -> None:
         """Move the tape's buffers to the lists of what was written; widen a buffer that one event could overrun."""
@@ -281,7 +282,8 @@ class Market:
         clock, state = world.clock, world.book.state
         self._events.append(world.events[: clock[w.N_EVENTS]].copy())
         self._trades.append(world.trades[: clock[w.N_TRADES]].copy())
-        clock[w.N_EVENTS] = clock[w.N_TRADES] = 0
+        self._samples.append(world.samples[: clock[w.N_SAMPLES]].copy())
+        clock[w.N_EVENTS] = clock[w.N_TRADES] = clock[w.N_SAMPLES] = 0
         if len(world.events) < 4 * (state[m.BID_LEVELS] + state[m.ASK_LEVELS] + 4):
             world = world._replace(events=np.zeros(2 * len(world.events), EVENT))
         if len(world.trades) < 2 * (state[m.BID_ORDERS] + state[m.ASK_ORDERS] + 1):

@@ -65,11 +65,11 @@ class Population:
 
     # Noise: zero-intelligence liquidity (Smith, Farmer, Gillemot and Krishnamurthy 2003), depth after Bouchaud 2002.
     noise_agents: int = _count(40, 1, 100_000, "traders without an opinion")
-    limit_rate: float = _number(12.0, 0.0, 1e6, "1/s", "limit orders of all noise agents together", log=True)
-    limit_depth_bps: float = _number(1.5, 0.01, 100.0, "bps", "scale of their distance from the far touch", log=True)
+    limit_rate: float = _number(8.0, 0.0, 1e6, "1/s", "limit orders of all noise agents together", log=True)
+    limit_depth_bps: float = _number(3.0, 0.01, 100.0, "bps", "scale of their distance from the far touch", log=True)
     limit_depth_tail: float = _number(1.6, 0.5, 5.0, "", "Pareto exponent of that distance")
-    limit_lifetime_s: float = _number(15.0, 0.01, 1e4, "s", "mean life of an order at the touch", log=True)
-    market_rate: float = _number(0.7, 0.0, 1e6, "1/s", "market orders of all noise agents together", log=True)
+    limit_lifetime_s: float = _number(6.0, 0.01, 1e4, "s", "mean life of an order at the touch", log=True)
+    market_rate: float = _number(1.5, 0.0, 1e6, "1/s", "market orders of all noise agents together", log=True)
     size_usd: float = _number(2000.0, 1.0, 1e7, "quote", "median size of an order", log=True)
     size_sigma: float = _number(1.0, 0.0, 3.0, "", "log-normal width of sizes")
     protection_bps: float = _number(30.0, 0.1, 1000.0, "bps", "market orders go no further than this", log=True)
@@ -87,31 +87,31 @@ class Population:
     maker_size_usd: float = _number(8000.0, 1.0, 1e8, "quote", "size of a quote", log=True)
     maker_refresh_s: float = _number(1.0, 0.001, 60.0, "s", "mean time between looks at the market", log=True)
     maker_tolerance: float = _number(0.25, 0.0, 5.0, "", "drift that moves a quote, in half-spreads")
-    maker_learning_s: float = _number(40.0, 0.01, 3600.0, "s", "time constant of learning the value", log=True)
-    maker_skew_bps: float = _number(4.0, 0.0, 100.0, "bps", "shift of quotes at the inventory limit")
-    maker_inventory_usd: float = _number(250_000.0, 1.0, 1e10, "quote", "inventory limit", log=True)
+    maker_learning_s: float = _number(6.0, 0.01, 3600.0, "s", "time constant of learning the value", log=True)
+    maker_skew_bps: float = _number(20.0, 0.0, 100.0, "bps", "shift of quotes at the inventory limit")
+    maker_inventory_usd: float = _number(500_000.0, 1.0, 1e10, "quote", "inventory limit", log=True)
 
     # Fundamental value: Ornstein-Uhlenbeck in logarithms with normal jumps.
-    value_volatility_bps: float = _number(1.2, 0.0, 100.0, "bps/sqrt(s)", "diffusion of the value")
+    value_volatility_bps: float = _number(1.5, 0.0, 100.0, "bps/sqrt(s)", "diffusion of the value")
     value_reversion_s: float = _number(14_400.0, 1.0, 1e7, "s", "time constant of its pull to the start", log=True)
     jump_rate: float = _number(6.0, 0.0, 3600.0, "1/h", "jumps of the value")
     jump_bps: float = _number(8.0, 0.0, 1000.0, "bps", "standard deviation of a jump")
 
     # Informed: see the value with noise, take what is mispriced.
     informed_agents: int = _count(5, 0, 1000, "informed takers")
-    informed_rate: float = _number(0.8, 0.0, 1e5, "1/s", "their looks at the market, all together", log=True)
-    informed_noise_bps: float = _number(1.5, 0.0, 100.0, "bps", "error of their view")
+    informed_rate: float = _number(1.5, 0.0, 1e5, "1/s", "their looks at the market, all together", log=True)
+    informed_noise_bps: float = _number(3.0, 0.0, 100.0, "bps", "error of their view")
     informed_threshold_bps: float = _number(1.0, 0.0, 100.0, "bps", "edge they ask for")
-    informed_size: float = _number(1.0, 0.01, 100.0, "", "their size over that of the noise", log=True)
+    informed_size: float = _number(2.0, 0.01, 100.0, "", "their size over that of the noise", log=True)
 
     # Executors: large orders cut small, so order signs have a long memory (Lillo, Mike and Farmer 2005).
     executors: int = _count(6, 0, 1000, "executors of large orders")
-    executor_idle_s: float = _number(240.0, 0.1, 1e5, "s", "mean rest between two large orders of one", log=True)
+    executor_idle_s: float = _number(120.0, 0.1, 1e5, "s", "mean rest between two large orders of one", log=True)
     executor_size_usd: float = _number(40_000.0, 1.0, 1e10, "quote", "smallest large order", log=True)
     executor_tail: float = _number(1.5, 1.01, 5.0, "", "Pareto exponent of their size")
     executor_child_s: float = _number(2.0, 0.001, 600.0, "s", "mean time between two children", log=True)
     executor_slippage_bps: float = _number(1.0, 0.01, 100.0, "bps", "how far a child goes beyond the touch")
-    executor_skill: float = _number(0.3, 0.0, 1.0, "", "share that trades towards the value, the rest at random")
+    executor_skill: float = _number(0.1, 0.0, 1.0, "", "share that trades towards the value, the rest at random")
 
     # Trend: followers and contrarians on the difference of two averages of the mid.
     momentum_agents: int = _count(2, 0, 1000, "trend followers")

@@ -40,7 +40,7 @@ def _ether() -> Population:
     return Population(
         instrument=_perpetual("ETH", 0.01, 2, 0.001, 3),
         start_price=2_600.0,
-        value_volatility_bps=1.5,
+        value_volatility_bps=1.9,
         maker_half_spread_bps=1.0,
         maker_step_bps=1.0,
         size_usd=1500.0,
@@ -52,7 +52,7 @@ def _solana() -> Population:
     return Population(
         instrument=_perpetual("SOL", 0.01, 2, 0.01, 2),
         start_price=150.0,
-        value_volatility_bps=2.0,
+        value_volatility_bps=2.4,
         maker_half_spread_bps=1.2,
         maker_step_bps=1.2,
         size_usd=1000.0,
