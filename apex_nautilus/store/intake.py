@@ -20,10 +20,17 @@ def drop(layout: CatalogLayout, genome_id: str, genome_json: bytes) -> Path:
     return target
 
 
-def holds(layout: CatalogLayout, genome_id: str) -> Path | None:
-    """The first file of the catalog (in any role but rejected) that holds the genome `genome_id`, or None."""
+def holds(layout: CatalogLayout, genome_id: str, *, living: bool = False) -> Path | None:
+    """The first file of the catalog that holds the genome `genome_id`, or None; rejected files do not count.
+
+    Parameters
+    ----------
+    living : leave out the retired ones: those that died, were replaced, or found no slot.
+    """
     suffix = f"{genome_id}.json"
     for path in layout.genome_files():
+        if living and path.parent == layout.retired:
+            continue
         if path.name.endswith(suffix):
             return path
         if path.parent.parent == layout.champions_root and f'"{genome_id}"'.encode() in path.read_bytes():
