@@ -249,7 +249,7 @@ def hub_config(instrument_id: str, preload: dict[str, list[str]] | None = None) 
         config={
             "component_id": f"FeedHub-{instrument_id}",
             "instrument_id": instrument_id,
-            "preload": preload or {},
+            "preload": preload,
         },
     )
 

@@ -244,7 +244,7 @@ class Feed:
         return self._note(decoder.feed_deltas(deltas, self.features.memory))
 
     def take_events(self, events: np.ndarray) -> bool:
-        """Apply events of a batch, or a trade; return whether they left a whole, two-sided, uncrossed book."""
+        """Apply a batch, or a trade; return whether it left a whole, two-sided, uncrossed book."""
         return self._note(apply_events(self.features.memory, events))
 
     def _note(self, status: int) -> bool:

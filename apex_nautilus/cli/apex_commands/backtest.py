@@ -103,8 +103,8 @@ def _write_report(path: Path, result) -> None:
                 )
             )
             trades.append(
-                (a.slot, t.number, side, t.quantity, _clock(t.entry_ts_ns), _clock(t.exit_ts_ns), t.entry_price,
-                 t.exit_price, t.exit_kind, t.fees, t.pnl, t.equity)
+                (a.slot, t.number, side, t.quantity, _clock(t.entry_ts_ns), _clock(t.exit_ts_ns),
+                 t.entry_price, t.exit_price, t.exit_kind, t.fees, t.pnl, t.equity)
             )  # fmt: skip
     agents = [
         (a.slot, a.genome_id, a.instrument_id, len(a.trades), a.wins, a.fees, a.capital, a.equity,
@@ -112,10 +112,11 @@ def _write_report(path: Path, result) -> None:
         for a in result.agents
     ]  # fmt: skip
     reasons = [(a.slot, *a.reasons.values()) for a in result.agents]
+    span = f"{_clock(result.start_ns)} to {_clock(result.end_ns)} UTC"
     write_report(
         path,
         title=f"Backtest {result.run_id}",
-        subtitle=f"{_clock(result.start_ns)} to {_clock(result.end_ns)} UTC, {result.objects:,} books and trades",
+        subtitle=f"{span}, {result.objects:,} books and trades",
         curves=curves,
         happenings=happenings,
         tables=[
@@ -128,8 +129,8 @@ def _write_report(path: Path, result) -> None:
             ReportTable("How decisions ended", ("slot", *result.agents[0].reasons), reasons),
             ReportTable(
                 "Trades",
-                ("slot", "#", "side", "quantity", "entry", "exit", "entry price", "exit price", "exit by", "fees", "pnl",
-                 "equity"),
+                ("slot", "#", "side", "quantity", "entry", "exit", "entry price", "exit price", "exit by", "fees",
+                 "pnl", "equity"),
                 trades,
             ),
         ],
