@@ -48,7 +48,7 @@ def _value(view, state):
         state[_ANCHOR] = latest
         advance(state, now)
         move = 0
-    return math.sqrt(float(state[SUM] + move * move)) * 1e-5
+    return math.sqrt(float(state[SUM] + move * move)) / 1e5
 
 
 for _seconds in (1, 10, 60):
