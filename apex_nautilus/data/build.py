@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from apex_nautilus.data.bars import MINUTES, bar_type_name, minutes_of, resample
+from apex_nautilus.data.bars import MINUTES, minutes_of, resample
 from apex_nautilus.data.catalog import bar_types, load_instrument, read_bars, read_events
 from apex_nautilus.data.dataset import (
     BOOK_CLOCKS,
@@ -83,21 +83,33 @@ def build_dataset(
             f"{catalog_path}: no bars of {instrument_id} that a clock of {clock} could use; stored are "
             f"{', '.join(bar_types(catalog_path, instrument_id)) or 'none'}. Import candles first"
         )
-    fine = min(stored)
-    path = read_bars(catalog_path, stored[fine], start, end)
-    rows = (
-        read_bars(catalog_path, stored[minutes], start, end)
-        if minutes in stored
-        else resample(path, fine, minutes)
-    )
-    named = (
-        bar_type_name(instrument_id, minutes) if minutes in stored else f"{minutes} minutes of {stored[fine]}"
-    )
+    if minutes in stored:
+        named = stored[minutes]
+        rows = read_bars(catalog_path, named, start, end)
+    else:
+        named = f"{minutes} minutes of {stored[min(stored)]}"
+        fine = read_bars(catalog_path, stored[min(stored)], start, end)
+        rows = resample(fine, min(stored), minutes)
+    path, path_name = rows, named
+    for length in sorted(stored):
+        candidate = read_bars(catalog_path, stored[length], start, end)
+        if _covers(candidate, length, rows, minutes):
+            path, path_name = candidate, stored[length]
+            break
     dataset = dataset_from_bars(
         rows, instrument, clock, names, path=path, half_spread_bps=half_spread_bps,
-        source=f"{source}: {named}, path {stored[fine]}",
+        source=f"{source}: {named}, path {path_name}",
     )  # fmt: skip
     return dataset.save(out_dir)
+
+
+def _covers(path: np.ndarray, length: int, rows: np.ndarray, minutes: int) -> bool:
+    """Whether bars of `length` minutes run through the whole span of `rows`, bar for bar."""
+    if path.size == 0 or rows.size == 0:
+        return False
+    lo, hi = np.searchsorted(path["ts_ns"], [rows["ts_ns"][0], rows["ts_ns"][-1]], side="left")
+    ends = hi < path.size and path["ts_ns"][lo] == rows["ts_ns"][0] and path["ts_ns"][hi] == rows["ts_ns"][-1]
+    return bool(ends) and (hi - lo) * length >= 0.99 * (rows.size - 1) * minutes
 
 
 def dataset_from_bars(

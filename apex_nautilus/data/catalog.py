@@ -239,7 +239,8 @@ class CatalogWriter:
         ):
             raise DataError(
                 f"{self._spec.id}: the catalog holds data with {settled.price_precision} price and "
-                f"{settled.size_precision} size decimals, the new definition has fewer and could not read them; "
+                f"{settled.size_precision} size decimals, the new definition has fewer and could not read "
+                f"them; "
                 "write with the catalog's own definition (`settle_instrument`)"
             )
         definition = ParquetDataCatalog(str(self._staging))
@@ -369,8 +370,8 @@ def settle_instrument(
     """Return the definition to write new data with, and whether it is another than `wanted`.
 
     One definition serves all the data of an instrument, and what is stored must stay readable: the definition
-    in the catalog stays when it has the decimals the new data need; otherwise `wanted` takes its place, with as
-    many decimals as either has.
+    in the catalog stays when it has the decimals the new data need; otherwise `wanted` takes its place,
+    with as many decimals as either has.
     """
     if not (Path(catalog_path) / "data").is_dir() or wanted.id not in instrument_ids(catalog_path):
         return wanted, False

@@ -20,9 +20,11 @@ from apex_nautilus.data.catalog import (
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.data.importers.reports_kept import kept_reports
 from apex_nautilus.data.ladder import NO_ASK, NO_BID, Ladder
-from apex_nautilus.features import KIND_CLEAR, KIND_TRADE
+from apex_nautilus.features import EVENT, KIND_CLEAR, KIND_TRADE
 
 __all__ = ["BarsSummary", "CatalogSummary", "StreamSummary", "inspect_catalog"]
+
+_SAME_TRADE = ("sequence", "ts_event_ns", "price", "size", "side")
 
 
 class StreamSummary(msgspec.Struct, kw_only=True):
@@ -35,7 +37,7 @@ class StreamSummary(msgspec.Struct, kw_only=True):
     clears : how often the book was emptied (each but a first one is a loss of the book).
     gaps, longest_gap_s : silences longer than the limit asked for, and the longest silence of all.
     crossed, locked, one_sided : shares of batches after which bid > ask, bid = ask, or a side is empty.
-    duplicate_trades : trades whose id is not above that of the one before.
+    duplicate_trades : trades that repeat the one before, id, time, price and size.
     event_time_backwards : events whose venue time lies before that of an earlier event of their kind.
     skew_ms : least, mean and largest receive time minus venue time; negative when the recorder's clock is
     behind. refused : rows that the imports refused, by reason.
@@ -80,7 +82,7 @@ def _stream(catalog_path: str | os.PathLike[str], instrument_id: str, gap_s: flo
     levels = batches = trades = clears = gaps = crossed = locked = one_sided = duplicates = backwards = 0
     longest = 0
     newest = {False: -1, True: -1}  # venue time, of book events and of trades
-    last_trade = -1
+    last_trade = np.empty(0, dtype=EVENT)
     total, least, most, count = 0.0, np.inf, -np.inf, 0
     for chunk in read_events(catalog_path, instrument_id):
         ts = chunk["ts_init_ns"]
@@ -99,12 +101,10 @@ def _stream(catalog_path: str | os.PathLike[str], instrument_id: str, gap_s: flo
                 peaks = np.maximum.accumulate(np.concatenate([[newest[kind]], times]))
                 backwards += int((times < peaks[:-1]).sum())
                 newest[kind] = int(peaks[-1])
-        ids = chunk["sequence"][is_trade]
-        numbered = ids[ids > 0]
-        if numbered.size:
-            duplicates += int((np.diff(numbered, prepend=last_trade) <= 0).sum())
-            last_trade = int(numbered[-1])
-        trades += ids.size
+        deals = np.concatenate([last_trade, chunk[is_trade]])
+        duplicates += int(np.all([deals[f][1:] == deals[f][:-1] for f in _SAME_TRADE], axis=0).sum())
+        trades += deals.size - last_trade.size
+        last_trade = deals[-1:]
         book = chunk[~is_trade]
         clears += int((book["kind"] == KIND_CLEAR).sum())
         levels += int((book["kind"] != KIND_CLEAR).sum())

@@ -30,7 +30,7 @@ _MINUTES = {"m": 1, "h": 60, "d": 1440}
 _PRICES = ("open", "high", "low", "close")
 
 
-def parse_name(path: str | os.PathLike[str], venue: str = "BINANCE") -> tuple[str, int]:
+def parse_name(path: str | os.PathLike[str]) -> tuple[str, int]:
     """Return (instrument id, minutes) that a candle file's name stands for.
 
     Raises
@@ -50,7 +50,7 @@ def parse_name(path: str | os.PathLike[str], venue: str = "BINANCE") -> tuple[st
             f"{name}: settled in {match[3]}, not {match[2]}: inverse contracts are not supported"
         )
     suffix = "-PERP" if match[6] else ""
-    return f"{match[1]}{match[2]}{suffix}.{venue}", int(match[4]) * _MINUTES[match[5]]
+    return f"{match[1]}{match[2]}{suffix}.BINANCE", int(match[4]) * _MINUTES[match[5]]
 
 
 def _specification(
@@ -60,7 +60,8 @@ def _specification(
     catalog_path: str | os.PathLike[str],
     rows: RowLedger,
 ) -> InstrumentSpec:
-    """Return the instrument: the table's where the candles fit its decimals, else one read off the candles."""
+    """Return the instrument: the table's where the candles fit its decimals, else one read off the
+    candles."""
     wanted = infer_instrument(instrument_id, prices, sizes)
     try:
         known = binance_instrument(instrument_id)
@@ -126,7 +127,6 @@ def import_freqtrade(
     paths: Sequence[str | os.PathLike[str]],
     catalog_path: str | os.PathLike[str],
     *,
-    venue: str = "BINANCE",
     max_bad_share: float = 0.001,
     replace: bool = False,
 ) -> list[ImportReport]:
@@ -135,7 +135,6 @@ def import_freqtrade(
     Parameters
     ----------
     paths : feather files, one pair and timeframe each.
-    venue : the venue part of the instrument ids.
     max_bad_share : largest share of refused candles of a file.
     replace : take the place of stored bars over the same span.
 
@@ -151,9 +150,7 @@ def import_freqtrade(
     """
     if not paths:
         raise ImportRefused("no files were named")
-    named = [
-        (Path(p), *parse_name(p, venue)) for p in paths
-    ]  # all names are checked before the first is imported
+    named = [(Path(p), *parse_name(p)) for p in paths]  # all names are checked before the first is imported
     return [
         _import_file(path, instrument_id, minutes, catalog_path, max_bad_share, replace)
         for path, instrument_id, minutes in named

@@ -1,0 +1,67 @@
+"""Cut the recordings under tests/data out of the originals: lines and candles as they are, only fewer.
+
+    python scripts/cut_excerpt.py capture SOURCE.gz TARGET.gz --seconds 90
+    python scripts/cut_excerpt.py candles SOURCE.feather TARGET.feather --from 2025-04-01 --days 10
+
+The gzip stream carries no name and no time, so that cutting again gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+
+
+def cut_capture(source: Path, target: Path, seconds: float) -> int:
+    """Copy the first `seconds` of a capture, by its receive times; return the lines copied."""
+    lines = 0
+    end = None
+    with (
+        gzip.open(source, "rb") as read,
+        target.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=9, mtime=0) as write,
+    ):
+        for line in read:
+            receive = int(line.partition(b" ")[0])
+            end = receive + round(seconds * 1e9) if end is None else end
+            if receive >= end:
+                break
+            write.write(line)
+            lines += 1
+    return lines
+
+
+def cut_candles(source: Path, target: Path, first: date, days: int) -> int:
+    """Copy the candles that open on `days` days from `first` on (UTC); return how many."""
+    frame = pl.read_ipc(source.open("rb"))
+    day = pl.col("date").dt.date()
+    frame = frame.filter((day >= first) & (day < first + timedelta(days=days)))
+    frame.write_ipc(target, compression="zstd")
+    return frame.height
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    for kind in ("capture", "candles"):
+        sub = kinds.add_parser(kind)
+        sub.add_argument("source", type=Path)
+        sub.add_argument("target", type=Path)
+    kinds.choices["capture"].add_argument("--seconds", type=float, required=True)
+    kinds.choices["candles"].add_argument("--from", dest="first", type=date.fromisoformat, required=True)
+    kinds.choices["candles"].add_argument("--days", type=int, required=True)
+    args = parser.parse_args()
+    if args.kind == "capture":
+        print(f"{cut_capture(args.source, args.target, args.seconds)} lines")
+    else:
+        print(f"{cut_candles(args.source, args.target, args.first, args.days)} candles")
+
+
+if __name__ == "__main__":
+    main()
