@@ -17,11 +17,11 @@ from apex_nautilus.forge.config import EvolutionConfig, Stop
 from apex_nautilus.forge.events import events_of
 from apex_nautilus.forge.individual import Individual, compile_population
 from apex_nautilus.forge.primitive_set import TreeSet
-from apex_nautilus.forge.replay import MarketArrays, bar_market, dataset_market, replay
-from apex_nautilus.genome import Bracket, Genome, Node, ProgramBatch, Sizing, evaluate_block
+from apex_nautilus.forge.replay import MarketArrays, dataset_market, replay
+from apex_nautilus.genome import WINDOWS, Bracket, Genome, Node, ProgramBatch, Sizing, evaluate_block
 from apex_nautilus.risk import InstrumentSpec, trading_rules
 
-__all__ = ["Evaluator", "StudyData", "Trial", "market_of"]
+__all__ = ["Evaluator", "StudyData", "Trial"]
 
 _PROBE_SEGMENT = 64
 
@@ -119,9 +119,9 @@ class Evaluator:
         self.stops = tuple(stops)
         self.holds = tuple(holds)
         self.train = train
-        self.market: MarketArrays = market_of(data)
+        self.market: MarketArrays = dataset_market(data)
         self._rules: dict[tuple[int, int], np.void] = {}
-        self._probes = _probe_segments(train, config.probe_rows)
+        self._probe_features, self._probes = _probe_rows(data.features, train, config.probe_rows)
 
     @property
     def fair_rate(self) -> float:
@@ -160,12 +160,8 @@ class Evaluator:
         if not individuals:
             return []
         batch = compile_population(individuals, self.tree_set)
-        threads = self.config.threads or 1
-        parts = [
-            evaluate_block(batch, self.market.features, threads=threads, lo=lo, hi=hi)[0]
-            for lo, hi in self._probes
-        ]
-        outputs = np.concatenate(parts, axis=2) + 0.0  # -0.0 and 0.0 act alike
+        outputs, _ = evaluate_block(batch, self._probe_features, threads=self.config.threads or 1)
+        outputs = outputs[:, :, self._probes] + 0.0  # -0.0 and 0.0 act alike
         return [
             hashlib.sha256(outputs[i].tobytes() + bytes((one.stop, one.hold))).hexdigest()[:16]
             for i, one in enumerate(individuals)
@@ -253,27 +249,18 @@ class Evaluator:
         return (fit.wins - fit.events * rate) / spread
 
 
-def market_of(data: StudyData) -> MarketArrays:
-    """The arrays that the replay walks, of order-book events or of bars."""
-    if not getattr(data, "is_bars", False):
-        return dataset_market(data)
-    bars: Any = data
-    return bar_market(
-        features=bars.features,
-        row_event=bars.row_event,
-        ts_ns=bars.path_ts_ns,
-        open=bars.path_open,
-        high=bars.path_high,
-        low=bars.path_low,
-        close=bars.path_close,
-        half_spread=bars.path_half_spread,
-    )
+def _probe_rows(features: NDArray[np.float64], train: tuple[int, int], wanted: int):
+    """Short stretches spread evenly over the train part, each with the rows that windows look back on.
 
-
-def _probe_segments(train: tuple[int, int], wanted: int) -> list[tuple[int, int]]:
-    """Short row ranges spread evenly over the train part, `wanted` rows in all (fewer when it is short)."""
+    Returns the stacked rows, and which of them are probes (about `wanted`, fewer when the part is short).
+    """
     lo, hi = train
     length = min(_PROBE_SEGMENT, max(hi - lo, 1))
     count = max(1, min(wanted // length, (hi - lo) // length))
-    starts = np.linspace(lo, hi - length, count).astype(int)
-    return [(int(start), int(start) + length) for start in starts]
+    pieces, probes, at = [], [], 0
+    for start in np.linspace(lo, hi - length, count).astype(int):
+        first = max(int(start) - max(WINDOWS), 0)
+        pieces.append(np.asarray(features[first : start + length], np.float64))
+        probes.append(np.arange(at + start - first, at + start - first + length))
+        at += int(start) + length - first
+    return np.ascontiguousarray(np.concatenate(pieces)), np.concatenate(probes)
