@@ -89,7 +89,7 @@ def _columns(features: ArrayLike) -> Floats:
     if array.ndim != 2:
         raise ValueError(f"replay: features must have shape (rows, features), got {array.shape}")
     if array.shape[1] < 2:
-        # A single column is in C and in Fortran order, another type to numba, which would compile everything again.
+        # A single column is in both orders, to numba another type, for which it would compile all again.
         array = np.hstack([array, np.zeros((array.shape[0], 2 - array.shape[1]))])
     view = np.asfortranarray(array, dtype=np.float64).view(np.ndarray).view()
     view.flags.writeable = False
@@ -226,7 +226,7 @@ def dataset_market(dataset: DatasetLike) -> MarketArrays:
     ValueError
         When a path of bars lacks a price or a positive half spread.
     """
-    if not dataset.is_bars:
+    if not getattr(dataset, "is_bars", False):
         return book_market(
             features=dataset.features,
             row_event=dataset.row_event,

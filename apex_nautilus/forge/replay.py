@@ -162,7 +162,8 @@ def _run(
         _replay_chunk(
             market, records, signal_code, signal_operands, signal_at, programs.opcodes, programs.operands,
             programs.code_at, programs.constants, programs.constant_at, n_outputs, first, last, edges,
-            mark_of, states, results, trades, curves, np.zeros((programs.n_slots, RING + BLOCK)), np.zeros((1, BLOCK)),
+            mark_of, states, results, trades, curves, np.zeros((programs.n_slots, RING + BLOCK)),
+            np.zeros((1, BLOCK)),
             np.zeros((programs.n_outputs, FULL_BLOCK)), float(target), int(latency_ns),
         )  # fmt: skip
 

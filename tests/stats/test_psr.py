@@ -69,7 +69,7 @@ def test_psr_and_dsr_agree_with_skfolio(seed):
     ours_sharpe = m.sharpe * math.sqrt((m.n - 1) / m.n)
     psr = probabilistic_sharpe_ratio(ours_sharpe, m.n, benchmark=0.02, skew=m.skew, kurtosis=m.kurtosis)
     theirs = measures.probabilistic_sharpe_ratio(returns, benchmark_sharpe_ratio=0.02)
-    assert psr == pytest.approx(theirs, abs=5e-3)
+    assert psr == pytest.approx(theirs, abs=1e-9)
     dsr = deflated_sharpe_ratio(
         ours_sharpe,
         m.n,
@@ -78,7 +78,7 @@ def test_psr_and_dsr_agree_with_skfolio(seed):
         skew=m.skew,
         kurtosis=m.kurtosis,
     )
-    assert dsr == pytest.approx(measures.deflated_sharpe_ratio(returns, trials), abs=5e-3)
+    assert dsr == pytest.approx(measures.deflated_sharpe_ratio(returns, trials), abs=1e-9)
 
 
 def test_an_annualised_ratio_with_a_count_of_days_is_far_too_sure():
