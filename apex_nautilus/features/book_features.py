@@ -9,7 +9,17 @@ from typing import Final, Literal
 import numpy as np
 
 from apex_nautilus.features import book_kernels, kernel
-from apex_nautilus.features.events import DEPTH, EVENT, FLAG_LAST, KIND_TRADE, scale
+from apex_nautilus.features.events import (
+    DEPTH,
+    EVENT,
+    FLAG_LAST,
+    KIND_LEVEL,
+    KIND_TRADE,
+    SIDE_ASK,
+    SIDE_BID,
+    make_events,
+    scale,
+)
 from apex_nautilus.features.ladder import DEFAULT_CAPACITY, check_capacity
 from apex_nautilus.features.registry import FeatureError, FeatureSpec, resolve
 
@@ -298,6 +308,17 @@ class BookFeatures:
         return bool(self.memory[kernel.ROW_WARM])
 
     @property
+    def row_age(self) -> tuple[int, int, int]:
+        """What the last row had behind it when computed: rows, ns since the first whole book, trades.
+
+        Where several agents share a machine, each can tell from it whether its own features are warm
+        (`FeatureSpec.is_warm`), whatever else is computed beside them.
+        """
+        at = kernel.ROW_AGE_AT
+        rows, nanoseconds, trades = self.memory[at : at + kernel.AGES].tolist()
+        return rows, nanoseconds, trades
+
+    @property
     def bid(self) -> float:
         """Best bid of the last whole book, 0.0 before the first."""
         return float(self._floats[kernel.BID])
@@ -330,6 +351,30 @@ class BookFeatures:
         """
         book_kernels.top_levels(self.memory, self._top)
         return self._top
+
+    def book_events(self, ts_ns: int) -> np.ndarray:
+        """Return the book as it stands, as level changes at a time: they rebuild it in another machine.
+
+        None of them ends a batch, so that they close no row there. Shape (n,), dtype EVENT.
+        """
+        memory = self.memory
+        parts = []
+        for side, at, count in (
+            (SIDE_BID, memory[kernel.BID_AT], memory[kernel.BID_COUNT]),
+            (SIDE_ASK, memory[kernel.ASK_AT], memory[kernel.ASK_COUNT]),
+        ):
+            pairs = memory[at : at + 2 * count].reshape(-1, 2)
+            parts.append(
+                make_events(
+                    ts_event_ns=ts_ns,
+                    ts_init_ns=ts_ns,
+                    price=side * pairs[:, 0],
+                    size=pairs[:, 1],
+                    kind=KIND_LEVEL,
+                    side=side,
+                )
+            )
+        return np.concatenate(parts)
 
     def __reduce__(self) -> str:
         raise TypeError(

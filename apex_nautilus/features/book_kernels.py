@@ -24,6 +24,8 @@ from numba import njit
 
 from apex_nautilus.features.events import FLAG_LAST, KIND_CLEAR, KIND_TRADE
 from apex_nautilus.features.kernel import (
+    AGE_AT,
+    AGES,
     ASK,
     ASK_COUNT,
     BID,
@@ -38,13 +40,13 @@ from apex_nautilus.features.kernel import (
     FEATURE_COUNT,
     FIRST_NS,
     FROZEN_AT,
-    FROZEN_WARM,
     NEXT_BOUNDARY_NS,
     NOW_NS,
     PENDING,
     PERIOD_NS,
     PLAN_AT,
     PRICE_UNITS,
+    ROW_AGE_AT,
     ROW_ASK,
     ROW_AT,
     ROW_BID,
@@ -57,9 +59,7 @@ from apex_nautilus.features.kernel import (
     TRADE_PRICE,
     TRADE_SIDE,
     TRADE_SIZE,
-    WARMUP_NS,
     WARMUP_ROWS,
-    WARMUP_TRADES,
     ask_price,
     ask_size,
     bid_price,
@@ -84,18 +84,15 @@ WORDS: Final = 6  # an EVENT is six 8-byte words; the last holds kind, side and 
 
 @njit(cache=True)
 def _evaluate(view, row_at):
-    """Compute all features into the row at an offset; return whether it is warm."""
+    """Compute all features into the row at an offset, and note how much market it has behind it."""
     plan = view[PLAN_AT]
     for k in range(view[FEATURE_COUNT]):
         state = shifted(view, view[plan + 2 * k + 1])
         store_float(view, row_at + k, call_value(view[plan + 2 * k], view, state))
-    warm = (
-        view[EVALUATIONS] >= view[WARMUP_ROWS]
-        and view[NOW_NS] - view[FIRST_NS] >= view[WARMUP_NS]
-        and view[TRADE_COUNT] >= view[WARMUP_TRADES]
-    )
+    view[AGE_AT] = view[EVALUATIONS]
+    view[AGE_AT + 1] = view[NOW_NS] - view[FIRST_NS]
+    view[AGE_AT + 2] = view[TRADE_COUNT]
     view[EVALUATIONS] += 1
-    return 1 if warm else 0
 
 
 @njit(cache=True)
@@ -108,7 +105,7 @@ def apply_to(view, ts_init_ns, price, size, kind, side, flags):
         view[NEXT_BOUNDARY_NS] = boundary + period
         if view[BOOK_OK]:
             view[NOW_NS] = boundary
-            view[FROZEN_WARM] = _evaluate(view, view[FROZEN_AT])
+            _evaluate(view, view[FROZEN_AT])
             view[PENDING] = 1
     view[NOW_NS] = now
     view[EVENT_COUNT] += 1
@@ -148,16 +145,21 @@ def apply_to(view, ts_init_ns, price, size, kind, side, flags):
     if period == 0:
         if view[ROW_COUNT] > 0 and now - view[ROW_NS] < view[CONFLATE_NS]:
             return STATUS_PATH
-        view[ROW_WARM] = _evaluate(view, view[ROW_AT])
+        _evaluate(view, view[ROW_AT])
     else:
         if view[PENDING] == 0:
             return STATUS_PATH
         view[PENDING] = 0
-        view[ROW_WARM] = view[FROZEN_WARM]
         for k in range(view[FEATURE_COUNT]):
             view[view[ROW_AT] + k] = view[view[FROZEN_AT] + k]
     view[ROW_COUNT] += 1
     view[ROW_NS] = now
+    warm = 1
+    for k in range(AGES):
+        view[ROW_AGE_AT + k] = view[AGE_AT + k]
+        if view[AGE_AT + k] < view[WARMUP_ROWS + k]:
+            warm = 0
+    view[ROW_WARM] = warm
     view[ROW_BID] = view[BID]
     view[ROW_ASK] = view[ASK]
     return STATUS_PATH | STATUS_ROW

@@ -60,14 +60,13 @@ LOG_MID: Final = 19  # memo of `log_mid`
 LOG_MID_AT: Final = 20  # the BOOK_COUNT it belongs to
 NEXT_BOUNDARY_NS: Final = 21
 PENDING: Final = 22  # 1 while a frozen row waits for its book
-FROZEN_WARM: Final = 23
 EVALUATIONS: Final = 24  # rows computed so far
 ROW_COUNT: Final = 25  # rows released so far
 ROW_NS: Final = 26
 ROW_WARM: Final = 27
 ROW_BID: Final = 28  # float
 ROW_ASK: Final = 29  # float
-WARMUP_ROWS: Final = 30
+WARMUP_ROWS: Final = 30  # the age from which a row is warm: rows, ns, trades
 WARMUP_NS: Final = 31
 WARMUP_TRADES: Final = 32
 FEATURE_COUNT: Final = 33
@@ -81,14 +80,18 @@ BUFFER_CAPACITY: Final = 40
 BID: Final = 41  # float, best bid of the last whole book
 ASK: Final = 42  # float
 
-# ---- header of a bar machine (shares the slots from NOW_NS on that mean the same) ---------------------
+AGES: Final = 3
+AGE_AT: Final = 48  # age of the row last computed: rows, ns and trades before it (three words)
+ROW_AGE_AT: Final = 51  # that of the row last released
+
+# ---- header of a bar machine (shares the slots that mean the same) ---------------------
 BAR_OPEN: Final = 43  # floats
 BAR_HIGH: Final = 44
 BAR_LOW: Final = 45
 BAR_CLOSE: Final = 46
 BAR_VOLUME: Final = 47
 
-HEADER: Final = 48
+HEADER: Final = 54
 
 NO_PRICE: Final = 1 << 62
 """Stands for the price of a level that is not there: beyond any real one (negative on the bid side)."""

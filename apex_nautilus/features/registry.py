@@ -102,6 +102,11 @@ class FeatureSpec:
         if min(self.warmup_rows, self.warmup_ns, self.warmup_trades) < 0:
             raise FeatureError(f"feature {self.name!r}: a warm-up cannot be negative")
 
+    def is_warm(self, row_age: tuple[int, int, int]) -> bool:
+        """Whether a row of this age (rows, nanoseconds and trades before it) is past the warm-up."""
+        rows, nanoseconds, trades = row_age
+        return rows >= self.warmup_rows and nanoseconds >= self.warmup_ns and trades >= self.warmup_trades
+
 
 _registry: dict[str, FeatureSpec] = {}
 _loaded = False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from market_data import load_book, load_bars, rough_market
+from market_data import load_bars, load_book, rough_market
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "features"
 
@@ -25,5 +25,5 @@ def real_bars() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def rough_events() -> np.ndarray:
-    """A market with every irregularity: crossed, one-sided and emptied books, silence, clocks that step back."""
+    """A market with every irregularity: crossed, one-sided and emptied books, silence, time going back."""
     return rough_market(np.random.default_rng(11), 20_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def trend(closes: list[float]) -> float:
     if len(closes) < 11:
         return 0.0
     last = closes[-11:]
-    path = sum(abs(b - a) for a, b in zip(last, last[1:], strict=False))
+    path = sum(abs(b - a) for a, b in pairwise(last))
     return (last[-1] - last[0]) / path if path else 0.0
 
 
@@ -91,7 +92,9 @@ def test_features_follow_their_definitions(market):
     for name, values in expected.items():
         np.testing.assert_allclose(got.pop(name), values, rtol=1e-6, atol=1e-6, err_msg=name)
     n = 900
-    np.testing.assert_allclose(got.pop("mtfa")[:n], slow_mtfa({c: v[:n] for c, v in bars.items()}, int(clock[:-1])))
+    np.testing.assert_allclose(
+        got.pop("mtfa")[:n], slow_mtfa({c: v[:n] for c, v in bars.items()}, int(clock[:-1]))
+    )
     assert not got, f"no definition here for {sorted(got)}"
 
 
@@ -129,7 +132,7 @@ def test_chunks_equal_one_pass(market):
     whole = batch_bars(*columns(bars), FEATURES, clock)
     machine = BarFeatures(FEATURES, clock)
     edges = [0, 7, 7, 50, 211, len(bars["ts_ns"])]
-    parts = [machine.run(*columns(bars, slice(a, b))) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [machine.run(*columns(bars, slice(a, b))) for a, b in pairwise(edges)]
     assert np.concatenate([p.features for p in parts]).tobytes() == whole.features.tobytes()
     assert np.concatenate([p.warm for p in parts]).tobytes() == whole.warm.tobytes()
 
@@ -166,7 +169,9 @@ def test_once_warm_a_feature_does_not_know_where_the_data_began(real_bars, name)
 @settings(max_examples=60)
 @given(
     st.lists(
-        st.tuples(st.integers(1, 200), st.floats(1e-3, 1e6), st.floats(0, 0.5), st.floats(0, 1e9), st.booleans()),
+        st.tuples(
+            st.integers(1, 200), st.floats(1e-3, 1e6), st.floats(0, 0.5), st.floats(0, 1e9), st.booleans()
+        ),
         max_size=80,
     ),
     st.sampled_from(["1m", "5m", "15m"]),

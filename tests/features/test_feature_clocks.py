@@ -74,7 +74,12 @@ def test_book_clock(steps, expected):
 
 @pytest.mark.parametrize(
     ("conflate_ms", "expected"),
-    [(0, [0.1, 0.15, 0.2, 0.25, 0.4]), (50, [0.1, 0.15, 0.2, 0.25, 0.4]), (51, [0.1, 0.2, 0.4]), (1000, [0.1])],
+    [
+        (0, [0.1, 0.15, 0.2, 0.25, 0.4]),
+        (50, [0.1, 0.15, 0.2, 0.25, 0.4]),
+        (51, [0.1, 0.2, 0.4]),
+        (1000, [0.1]),
+    ],
 )
 def test_conflation_thins_the_book_clock_but_not_the_path(conflate_ms, expected):
     events = stream(*BOOK, (0.15, "b99"), (0.2, "b98"), (0.25, "b97"), (0.4, "b96"))
@@ -117,7 +122,8 @@ def test_windows_of_the_second_clock_end_at_the_boundary():
     steps = [(0.99, "t101x4"), (1.1, "b100x3"), (2.1, "b100x4")]
     got, _ = rows_of(stream(*BOOK, *steps), "1s", names=("signed_volume_1s",))
     assert [f for _, _, f in got] == [[4.0], [0.0]]
-    late, _ = rows_of(stream(*BOOK, (1.02, "t101x4"), (1.1, "b100x3"), (2.1, "b100x4")), "1s", names=("signed_volume_1s",))
+    steps[0] = (1.02, "t101x4")
+    late, _ = rows_of(stream(*BOOK, *steps), "1s", names=("signed_volume_1s",))
     assert [f for _, _, f in late] == [[0.0], [4.0]]
 
 
@@ -136,8 +142,10 @@ def test_the_row_meets_the_book_of_the_event_that_released_it():
 
 
 def test_order_flow_is_that_since_the_last_row():
-    # Sizes at the touch: bid 1 to 3 is +2, ask 1 to 4 is -3; mean queue of an update: (1 + 3 + 1 + 1) / 4, ...
-    events = stream(*BOOK, (0.2, "b100x3"), (0.3, "a102x4"), (1.5, "b100x3"), (1.6, "b101x2"), (2.0, "b101x2"))
+    # At the touch: bid 1 to 3 is +2, ask 1 to 4 is -3; mean queue of the first (1 + 3 + 1 + 1) / 4
+    events = stream(
+        *BOOK, (0.2, "b100x3"), (0.3, "a102x4"), (1.5, "b100x3"), (1.6, "b101x2"), (2.0, "b101x2")
+    )
     each, _ = rows_of(events, "book", names=("ofi_1",))
     assert [f[0] for _, _, f in each] == pytest.approx([0, 2 / 1.5, -3 / (11 / 4), 0, 2 / (13 / 4), 0])
     by_second, _ = rows_of(events, "1s", names=("ofi_1",))

@@ -230,6 +230,43 @@ def test_once_warm_a_feature_does_not_know_where_the_data_began(real_events, nam
         assert first_warm - int(begin["ts_init_ns"][0]) < spec.warmup_ns + 1_000_000_000
 
 
+@pytest.mark.parametrize(("clock", "conflate_ms"), CLOCKS)
+def test_the_age_of_a_row_tells_for_each_feature_whether_it_is_warm(market, clock, conflate_ms):
+    events, precision = market
+    settings = {**precision, "clock": clock, "conflate_ms": conflate_ms}
+    alone = {name: batch_book(events, [name], **settings).warm for name in FEATURES}
+    together = BookFeatures(FEATURES, **settings)
+    k = 0
+    for event in events.reshape(-1, 1):
+        if together.apply(event):
+            warm = [spec.is_warm(together.row_age) for spec in together.specs]
+            assert warm == [bool(alone[name][k]) for name in FEATURES]
+            assert together.is_warm == all(warm)
+            k += 1
+    assert k == len(alone["clv"])
+    assert any(alone["imbalance"])
+
+
+def test_a_book_can_be_carried_into_another_machine(market):
+    events, precision = market
+    cut = len(events) // 2
+    one = BookFeatures(["imbalance"], **precision)
+    one.apply(events[:cut])
+    other = BookFeatures(["pressure"], **precision)
+    book = one.book_events(123)
+    assert not other.apply(book)
+    assert (book["ts_init_ns"] == 123).all()
+    assert other.row_count == 0
+    np.testing.assert_array_equal(other.top, one.top)
+    assert len(book) > 20
+    assert np.sort(other.book_events(123), order="price").tobytes() == np.sort(book, order="price").tobytes()
+    full = batch_book(events, ["pressure"], **precision)
+    rows = other.run(events[cut:])
+    n = len(rows.ts_ns)
+    assert n > 100
+    assert rows.features.tobytes() == full.features[-n:].tobytes()
+
+
 def test_before_any_trade_clv_is_neutral_and_not_warm(real_events):
     settings = {"price_precision": 1, "size_precision": 3}
     no_trades = real_events[real_events["kind"] != KIND_TRADE]
@@ -259,7 +296,10 @@ def test_realised_volatility_keeps_its_range_when_the_price_jumps_a_thousandfold
 def test_a_row_is_not_whole_while_the_book_is_crossed(rough_events):
     rows = batch_book(rough_events, ["imbalance"], price_precision=2, size_precision=2)
     assert (rows.path_bid < rows.path_ask).all()
-    assert len(rows.path_ts_ns) < ((rough_events["flags"] == FLAG_LAST) & (rough_events["kind"] != KIND_TRADE)).sum()
+    assert (
+        len(rows.path_ts_ns)
+        < ((rough_events["flags"] == FLAG_LAST) & (rough_events["kind"] != KIND_TRADE)).sum()
+    )
 
 
 @pytest.mark.parametrize(

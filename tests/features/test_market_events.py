@@ -40,7 +40,13 @@ def test_a_bad_precision_is_refused(precision):
 
 def test_make_events_broadcasts_scalars():
     events = make_events(
-        ts_event_ns=1, ts_init_ns=[2, 3], price=[10, -11], size=5, kind=KIND_LEVEL, side=[1, -1], flags=[0, FLAG_LAST]
+        ts_event_ns=1,
+        ts_init_ns=[2, 3],
+        price=[10, -11],
+        size=5,
+        kind=KIND_LEVEL,
+        side=[1, -1],
+        flags=[0, FLAG_LAST],
     )
     assert events.dtype == EVENT
     assert events.tolist() == [(1, 2, 10, 5, 0, 1, 1, 0), (1, 3, -11, 5, 0, 1, -1, 1)]
