@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from apex_nautilus.forge.calibration import PlattFit, fit_platt
 from apex_nautilus.forge.config import EvolutionConfig, default_brackets
+from apex_nautilus.forge.conversion import convert_legacy
 from apex_nautilus.forge.errors import ForgeError
 from apex_nautilus.forge.evaluation import StudyData, Trial
 from apex_nautilus.forge.events import Events, events_of
@@ -53,6 +54,7 @@ __all__ = [
     "bar_market",
     "book_market",
     "dataset_market",
+    "convert_legacy",
     "default_brackets",
     "deploy",
     "events_of",

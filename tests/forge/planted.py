@@ -23,7 +23,7 @@ INSTRUMENT = InstrumentSpec(
     taker_fee=0.0001,
 )
 #: Names of real features, so that genomes bred here decode with the registry; the numbers are made up.
-FEATURES = ("imbalance", "microprice_offset", "spread_bps", "ofi")
+FEATURES = ("imbalance", "pressure", "clv", "ofi_1")
 
 
 def market(n: int = 6000, *, edge: float = 0.6, seed: int = 1) -> Dataset:

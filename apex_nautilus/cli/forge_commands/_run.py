@@ -1,0 +1,189 @@
+"""The run folder of a study: what it was started with, its checkpoint, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from apex_nautilus.cli.forge_commands._progress import Progress
+from apex_nautilus.data import DataError, Dataset
+from apex_nautilus.forge import (
+    EvolutionConfig,
+    ForgeError,
+    StudyResult,
+    deploy,
+    evolve,
+    find_genome,
+    study_id_of,
+)
+from apex_nautilus.genome import Genome, Result, encode, tree_to_text
+from apex_nautilus.store import CatalogLayout, LedgerError, LedgerWriter, StoreError, write_atomic
+
+__all__ = ["RunFile", "execute", "load_run", "open_dataset", "save_run"]
+
+_RUN_SCHEMA = "apex.run/1"
+
+
+class RunFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``run.json``: enough to take the run up again. Paths are relative to the run's folder where they can
+    be.
+    """
+
+    schema: str = _RUN_SCHEMA
+    dataset: str
+    catalog: str
+    seed: int
+    seeds: tuple[str, ...] = ()
+    force: bool = False
+    deploy: bool = True
+    config: EvolutionConfig
+
+
+def save_run(folder: Path, run: RunFile) -> None:
+    """Write ``run.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "run.json", msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
+
+
+def load_run(folder: Path) -> RunFile:
+    """Read ``run.json``; raises ClickException when the folder is not a run."""
+    try:
+        run = msgspec.json.decode((folder / "run.json").read_bytes(), type=RunFile)
+    except FileNotFoundError:
+        raise click.ClickException(
+            f"{folder} is not a run: it has no run.json; start one with apex-forge evolve"
+        ) from None
+    except (msgspec.MsgspecError, ForgeError) as error:
+        raise click.ClickException(f"{folder / 'run.json'}: {error}") from None
+    if run.schema != _RUN_SCHEMA:
+        raise click.ClickException(
+            f"{folder / 'run.json'}: schema {run.schema!r}; this reads {_RUN_SCHEMA!r}"
+        )
+    return run
+
+
+def open_dataset(path: Path, instrument_id: str | None = None) -> Dataset:
+    """Open a dataset; raises ClickException when it cannot be, or is of another instrument."""
+    try:
+        data = Dataset.open(path)
+    except (DataError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    if instrument_id and data.instrument.id != instrument_id:
+        raise click.ClickException(f"{path} is a dataset of {data.instrument.id}, not of {instrument_id}")
+    return data
+
+
+def execute(folder: Path, run: RunFile, data: Dataset, *, as_json: bool) -> None:
+    """Run a study to its end, deploy what the gate lets through, and print what came of it.
+
+    Ctrl-C leaves the checkpoint of the last whole generation and ends the program with 130.
+    """
+    layout = CatalogLayout(folder / run.catalog).ensure()
+    seeds = []
+    for genome_id in run.seeds:
+        genome = find_genome(layout, genome_id)
+        if genome is None:
+            raise click.ClickException(f"{layout.root} has no readable genome {genome_id} to start from")
+        seeds.append(genome)
+
+    def clock() -> int:
+        # The end of the data: a run repeated is the same to the byte.
+        return int(data.ts_ns[-1])
+
+    study_id = study_id_of(data, run.config, run.seed, seeds)
+    title = f"study {study_id}: {data.instrument.id} on {data.clock}, {len(data):,} rows"
+    path = None
+    try:
+        with LedgerWriter(layout.ledger, f"forge-{study_id}", group_commit=1000) as ledger:
+            with Progress(title, run.config.generations, as_json=as_json) as progress:
+                result = evolve(
+                    data,
+                    run.config,
+                    run.seed,
+                    clock=clock,
+                    seeds=seeds,
+                    progress=progress.show,
+                    checkpoint=folder / "checkpoint.json",
+                    ledger=ledger,
+                )
+            write_atomic(folder / f"genome_{result.genome.id}.json", encode(result.genome))
+            write_atomic(
+                folder / "result.json", msgspec.json.format(msgspec.json.encode(_summary(result))) + b"\n"
+            )
+            if run.deploy:
+                path = deploy(layout, result.genome, clock=clock, ledger=ledger, force=run.force)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; go on with: apex-forge resume {folder}", err=True)
+        raise SystemExit(130) from None
+    except (ForgeError, StoreError, LedgerError) as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        fields = _summary(result) | {"kind": "result", "deployed": None if path is None else str(path)}
+        click.echo(msgspec.json.encode(fields).decode())
+    else:
+        _print(result, path, folder)
+
+
+def _summary(result: StudyResult) -> dict:
+    plain = msgspec.to_builtins(result)
+    del plain["genome"], plain["reports"]
+    genome = result.genome
+    return plain | {
+        "genome_id": genome.id,
+        "gate": genome.evidence.gate,
+        "reasons": genome.evidence.gate_reasons,
+        "in_sample": msgspec.to_builtins(genome.evidence.in_sample),
+        "out_of_sample": msgspec.to_builtins(genome.evidence.out_of_sample),
+    }
+
+
+def _print(result: StudyResult, path: Path | None, folder: Path) -> None:
+    from rich.console import Console
+
+    console = Console()
+    genome = result.genome
+    console.print(evidence_table(genome, result.validation))
+    for name, tree in zip(("signal", "confidence"), genome.trees):
+        console.print(f"{name:<12}{tree_to_text(tree, genome.features)}", highlight=False)
+    lottery = result.lottery
+    if lottery is not None:
+        verdict = "beaten" if lottery.beaten else "not beaten"
+        console.print(
+            f"lottery     {lottery.trials} random genomes, the chosen one {lottery.test:+.4f} "
+            f"out of sample: {verdict}"
+        )
+    console.print(
+        f"trials      {result.trials.count}, "
+        f"variance of their Sharpe ratios {result.trials.sharpe_variance:.4g} "
+        f"({result.trials.measured} with enough trades)"
+    )
+    console.print(f"gate        {genome.evidence.gate}")
+    for reason in genome.evidence.gate_reasons:
+        console.print(f"            - {reason}")
+    if path is not None:
+        console.print(f"deployed    {path}", soft_wrap=True)
+    elif genome.evidence.gate == "refused":
+        console.print("kept in the ledger; --force deploys it with forced evidence")
+    console.print(f"run         {folder}", soft_wrap=True)
+
+
+def evidence_table(genome: Genome, validation: Result | None = None):
+    """A genome's evidence as a rich table, in-sample beside out-of-sample."""
+    from rich.table import Table
+
+    table = Table(title=f"genome {genome.id}  {genome.instrument_id}  {genome.clock}")
+    table.add_column("")
+    parts: list[tuple[str, Result | None]] = [("in sample", genome.evidence.in_sample)]
+    if validation is not None:
+        parts.append(("validation", validation))
+    parts.append(("out of sample", genome.evidence.out_of_sample))
+    for name, _ in parts:
+        table.add_column(name, justify="right")
+    for field in Result.__struct_fields__:
+        values = [None if part is None else getattr(part, field) for _, part in parts]
+        if any(value is not None for value in values):
+            shown = ("-" if v is None else f"{v:d}" if isinstance(v, int) else f"{v:.4f}" for v in values)
+            table.add_row(field.replace("_", " "), *shown)
+    return table

@@ -1,0 +1,55 @@
+"""List the recycle jobs and what became of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option(
+    "--catalog",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("catalog"),
+    show_default=True,
+    help="The catalog.",
+)
+@click.option(
+    "--state", type=click.Choice(["todo", "doing", "done", "failed"]), help="Only jobs in this state."
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
+def command(catalog: Path, state: str | None, as_json: bool) -> None:
+    """List the recycle jobs in CATALOG/jobs: who waits, who is worked on, what was answered."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from apex_nautilus.store import CatalogLayout, FileJobQueue
+
+    found = [s for s in FileJobQueue(CatalogLayout(catalog)).jobs() if state in (None, s.state)]
+    found.sort(key=lambda status: (status.job.created_ns, status.job.job_id))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        return
+    table = Table(title=f"{len(found)} recycle jobs")
+    for name in ("state", "job", "asset", "slot", "died", "seed DNA", "attempts", "outcome"):
+        table.add_column(name)
+    for status in found:
+        job = status.job
+        outcome = status.reason or status.owner or ""
+        if status.result is not None:
+            outcome = f"genome {status.result.get('genome_id')}, gate {status.result.get('gate')}"
+        table.add_row(
+            status.state,
+            job.job_id,
+            job.asset,
+            job.slot,
+            job.terminated_model_id or "-",
+            job.seed_dna_from or "-",
+            str(status.attempts),
+            outcome,
+        )
+    Console().print(table)

@@ -1,0 +1,120 @@
+"""Answer recycle jobs: evolve a challenger for each slot that fell empty."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option(
+    "--catalog",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("catalog"),
+    show_default=True,
+    help="Where jobs are asked and genomes dropped.",
+)
+@click.option(
+    "--dataset-root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of datasets; each job takes the one of its instrument that ends last.",
+)
+@click.option("--once", is_flag=True, help="Answer the jobs that wait, then end.")
+@click.option("--max-jobs", type=click.IntRange(1), help="End after that many.")
+@click.option("--population", type=int, default=100, show_default=True, help="Individuals of each study.")
+@click.option("--generations", type=int, default=10, show_default=True, help="Generations of each study.")
+@click.option("--threads", type=int, help="Threads of the evaluation; the result does not depend on it.")
+@click.option(
+    "--poll",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look for jobs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON lines on standard output, for machines.")
+def command(
+    catalog: Path,
+    dataset_root: Path,
+    once: bool,
+    max_jobs: int | None,
+    population: int,
+    generations: int,
+    threads: int | None,
+    poll: float,
+    as_json: bool,
+) -> None:
+    """Answer the recycle jobs in CATALOG/jobs.
+
+    Each job gets the best genome of a study that starts from the job's seed DNA; its random seed follows from
+    the job's id. The genome is written whatever the gate says of it, and says so. Kill the worker at any
+    time: the next one takes the job up from the last generation. A job that fails three times goes to
+    jobs/failed with the reason.
+    """
+    from apex_nautilus.cli.forge_commands._progress import Progress
+    from apex_nautilus.forge import WORKER_CONFIG, ForgeError, work_once
+    from apex_nautilus.store import CatalogLayout, StoreError
+
+    try:
+        config = msgspec.structs.replace(
+            WORKER_CONFIG, population=population, generations=generations, threads=threads
+        )
+    except ForgeError as error:
+        raise click.ClickException(str(error)) from None
+    layout = CatalogLayout(catalog).ensure()
+    answered = 0
+    try:
+        while max_jobs is None or answered < max_jobs:
+            with Progress("recycle job", generations, as_json=as_json) as progress:
+                status = work_once(
+                    layout, lambda asset: _latest(dataset_root, asset), config=config, progress=progress.show
+                )
+            if status is None:
+                if once:
+                    break
+                time.sleep(poll)
+                continue
+            answered += 1
+            _report(status, as_json)
+    except KeyboardInterrupt:
+        click.echo("stopped; an unanswered job is taken up again by the next worker", err=True)
+        raise SystemExit(130) from None
+    except (StoreError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    if not as_json:
+        click.echo(f"{answered} jobs answered")
+
+
+def _latest(root: Path, asset: str):
+    """The dataset of an instrument whose data ends last."""
+    from apex_nautilus.data import DataError, Dataset
+
+    found = []
+    for card in sorted({*root.glob("card.json"), *root.glob("*/card.json")}):
+        try:
+            data = Dataset.open(card.parent)
+        except DataError:
+            continue
+        if data.instrument.id == asset:
+            found.append((data.card.span_ns[1], data.card.id, data))
+    if not found:
+        raise KeyError(asset)
+    return max(found, key=lambda item: item[:2])[2]
+
+
+def _report(status, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(msgspec.to_builtins(status) | {"kind": "job"}).decode())
+    elif status.state == "done":
+        click.echo(f"{status.job.job_id}: genome {status.result['genome_id']}, gate {status.result['gate']}")
+    else:
+        click.echo(
+            f"{status.job.job_id}: attempt {status.attempts} failed ({status.reason}); now {status.state}",
+            err=True,
+        )
