@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from apex_nautilus.genome import scalar
-from apex_nautilus.genome._compiler import (
+from apex_nautilus.genome._codes import (
     OP_ADD_C,
     OP_C_DIV,
     OP_C_SUB,

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from apex_nautilus.genome import scalar
-from apex_nautilus.genome._compiler import RING
+from apex_nautilus.genome._codes import RING
 from apex_nautilus.genome._select import choose
 from apex_nautilus.genome.primitives import OP_DELTA, OP_LAG, OP_MEAN, OP_RANK, OP_STD
 

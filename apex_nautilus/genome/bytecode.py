@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apex_nautilus.genome._compiler import RING, compile_kernel, link_kernel
+from apex_nautilus.genome._codes import RING
+from apex_nautilus.genome._compiler import compile_kernel
+from apex_nautilus.genome._linker import link_kernel
 from apex_nautilus.genome.errors import GenomeError
 from apex_nautilus.genome.flat import Flat, flatten
 from apex_nautilus.genome.primitives import OP_CONSTANT, OP_FEATURE, PRIMITIVES

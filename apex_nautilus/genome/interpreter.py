@@ -13,9 +13,10 @@ import numpy as np
 from numba import njit
 
 from apex_nautilus.genome import scalar
+from apex_nautilus.genome._apply import apply
 from apex_nautilus.genome._block import clean_column, run_body
+from apex_nautilus.genome._codes import OP_ADD_C, RING
 from apex_nautilus.genome._window import window_block, window_row
-from apex_nautilus.genome._compiler import OP_ADD_C, RING, apply
 from apex_nautilus.genome.bytecode import BLOCK, Program, ProgramBatch, pack
 from apex_nautilus.genome.primitives import (
     OP_CONSTANT,
@@ -55,9 +56,9 @@ def row_kernel(opcodes, operands, constants, row, state, out):
         a = operands[j + 1]
         b = operands[j + 2]
         if op >= OP_ADD_C:
-            value = apply(op, state[base + a], constants[b], 0.0)
+            value = apply(np.int64(op), state[base + a], constants[b], 0.0)
         elif op > OP_CONSTANT:
-            value = apply(op, state[base + a], state[base + b], state[base + operands[j + 3]])
+            value = apply(np.int64(op), state[base + a], state[base + b], state[base + operands[j + 3]])
         elif op == OP_CONSTANT:
             value = constants[a]
         elif op == OP_FEATURE:
@@ -84,8 +85,8 @@ def _fill_window(flat, stride, register, source, spare, op, k, row, n):
         np.uint64(register * stride + RING),
         np.uint64(source * stride + RING),
         np.uint64(spare * stride + RING),
-        op,
-        k,
+        np.int64(op),
+        np.int64(k),
         row,
         np.uint64(n),
     )
@@ -131,7 +132,19 @@ def range_kernel(opcodes, operands, constants, X, lo, hi, scratch, out):
                 _fill_window(
                     flat, scratch.shape[1], operands[j], operands[j + 1], spare, op, operands[j + 2], start, n
                 )
-        run_body(opcodes, operands, n_columns, opcodes.size, constants, 0, scratch, spare, out, start - lo, n)
+        run_body(
+            opcodes,
+            operands,
+            n_columns,
+            opcodes.size,
+            constants,
+            np.int64(0),
+            scratch,
+            spare,
+            out,
+            start - lo,
+            n,
+        )
     return invalid
 
 
@@ -172,7 +185,17 @@ def batch_kernel(
             if op == OP_FEATURE:
                 bad[columns[i, 1]] = clean_column(scratch[i], X, columns[i, 1], start, start + n)
             else:
-                _fill_window(flat, scratch.shape[1], i, columns[i, 3], spare, op, columns[i, 2], start, n)
+                _fill_window(
+                    flat,
+                    scratch.shape[1],
+                    np.int32(i),
+                    columns[i, 3],
+                    spare,
+                    np.uint8(op),
+                    columns[i, 2],
+                    start,
+                    n,
+                )
         for g in range(first, last):
             run_body(
                 body_opcodes,
