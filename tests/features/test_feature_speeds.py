@@ -293,6 +293,24 @@ def test_realised_volatility_keeps_its_range_when_the_price_jumps_a_thousandfold
     assert rows.features.max() == pytest.approx(spec.high)
 
 
+@pytest.mark.parametrize("price", [-500, 0])
+def test_prices_at_or_below_zero_keep_every_range(price):
+    events = empty_events(400)
+    events["ts_init_ns"] = 10**18 + np.arange(400) * 30_000_000
+    events["kind"] = np.where(np.arange(400) % 5 == 4, KIND_TRADE, KIND_LEVEL)
+    events["side"] = np.where(np.arange(400) % 2, 1, -1)
+    rng = np.random.default_rng(1)
+    events["price"] = price - events["side"] * rng.integers(1, 9, 400)
+    events["size"] = rng.integers(1, 9, 400)
+    events["flags"] = FLAG_LAST
+    rows = batch_book(events, FEATURES, price_precision=0, size_precision=0)
+    assert len(rows.ts_ns) > 200
+    assert np.isfinite(rows.features).all()
+    for column, name in enumerate(FEATURES):
+        assert get(name).low <= rows.features[:, column].min()
+        assert rows.features[:, column].max() <= get(name).high
+
+
 def test_a_row_is_not_whole_while_the_book_is_crossed(rough_events):
     rows = batch_book(rough_events, ["imbalance"], price_precision=2, size_precision=2)
     assert (rows.path_bid < rows.path_ask).all()

@@ -11,7 +11,7 @@ def _value(view, state):
     ask = ask_price(view, 0)
     size_bid = bid_size(view, 0)
     size_ask = ask_size(view, 0)
-    if size_bid + size_ask == 0 or bid + ask <= 0:
+    if size_bid + size_ask == 0 or bid < 0:
         return 0.0
     # (bid a1 + ask b1) / (a1 + b1) - (bid + ask) / 2, over the mid: only differences of integers are left.
     tilt = (size_bid - size_ask) / (size_bid + size_ask)

@@ -9,7 +9,7 @@ from apex_nautilus.features.registry import FeatureSpec, Kernels, register
 def _value(view, state):
     bid = bid_price(view, 0)
     ask = ask_price(view, 0)
-    if bid + ask <= 0:
+    if bid < 0:  # a spread of contracts may be; a share of such a mid says nothing
         return 0.0
     return 20_000.0 * (ask - bid) / (ask + bid)
 

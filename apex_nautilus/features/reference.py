@@ -1,0 +1,55 @@
+"""The table of features as Markdown, for the documentation."""
+
+from __future__ import annotations
+
+import math
+
+from apex_nautilus.features.registry import FeatureSpec, get, names
+
+_HEAD = "| name | unit | range | undefined | warm-up | formula | source |\n|---|---|---|---|---|---|---|\n"
+
+
+def _bound(x: float) -> str:
+    if math.isinf(x):
+        return "∞" if x > 0 else "-∞"
+    return f"{x:.6g}"
+
+
+def _warmup(spec: FeatureSpec) -> str:
+    parts = []
+    if spec.warmup_rows:
+        parts.append(f"{spec.warmup_rows} row{'s' if spec.warmup_rows > 1 else ''}")
+    if spec.warmup_ns:
+        seconds = spec.warmup_ns / 1e9
+        parts.append(f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds:g} s")
+    if spec.warmup_trades:
+        parts.append(f"{spec.warmup_trades} trade{'s' if spec.warmup_trades > 1 else ''}")
+    return ", ".join(parts) or "none"
+
+
+def _line(spec: FeatureSpec) -> str:
+    cells = (
+        f"`{spec.name}`",
+        spec.unit,
+        f"{_bound(spec.low)} to {_bound(spec.high)}",
+        f"{spec.neutral:g}",
+        _warmup(spec),
+        spec.formula.replace("|", "\\|"),
+        spec.source,
+    )
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def feature_table(kind: str) -> str:
+    """Return the Markdown table of the features of one kind ("book" or "bar"), by name."""
+    return _HEAD + "".join(_line(get(n)) for n in names(kind))  # pyright: ignore[reportArgumentType]
+
+
+def main() -> None:
+    """Print both tables: ``python -m apex_nautilus.features.reference``."""
+    for kind in ("book", "bar"):
+        print(f"<!-- {kind} features: begin -->\n{feature_table(kind)}<!-- {kind} features: end -->\n")
+
+
+if __name__ == "__main__":
+    main()
