@@ -229,7 +229,7 @@ def trend(world, kind, group, rate, sign):
 
 @kernel
 def value(world):
-    """Move the fundamental value by one step (exact Ornstein-Uhlenbeck), and the averages of the mid with it."""
+    """Move the fundamental value by one step (exact Ornstein-Uhlenbeck), and with it the averages."""
     p = world.parameters[0]
     values = world.values
     step_s = _VALUE_STEP_NS / _SECOND

@@ -21,10 +21,10 @@ if hasattr(DefaultOptions, "_nrt"):
 
 
 def entry[Function: Callable](function: Function) -> Function:
-    """Compile a kernel that Python calls."""
+    """Compile a kernel that Python may call too."""
     return njit(**_OPTIONS)(function)
 
 
 def kernel[Function: Callable](function: Function) -> Function:
-    """Compile a kernel that only kernels call."""
+    """Compile a private kernel that only kernels call; Python calling it would crash."""
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)

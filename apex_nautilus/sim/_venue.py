@@ -22,8 +22,8 @@ _FEED = np.int64(-1)  # the venue's own key for the delays of its data feed
 def _arrival(world, agent, direction):
     """When a message sent now arrives, -1 when it is lost.
 
-    What an agent decides on is what it saw, and that was on its way to it for one data delay; deciding on the present
-    and adding that delay to the message comes to the same.
+    What an agent decides on is what it saw, and that was on its way to it for one data delay; deciding on the
+    present and adding that delay to the message comes to the same.
     """
     account = world.accounts[agent]
     command = account.commands
@@ -124,7 +124,7 @@ def _end_batch(world):
 
 @kernel
 def _settle(world, n_fills):
-    """Book the fills: inventory, cash and fees of both sides, one line of `trades` each; returns the lots traded."""
+    """Book the fills on both sides' accounts and on the tape; returns the lots traded."""
     clock = world.clock
     units = world.units
     total = 0

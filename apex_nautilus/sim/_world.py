@@ -11,8 +11,8 @@ from .population import Population
 
 __all__ = ["ACCOUNT", "SAMPLE", "TRADE", "World", "new_world"]
 
-# Kinds of scheduled events. The first three are messages reaching the venue, the rest agents (or the value) waking.
-# Typed, because numba compiles a kernel anew for every literal number it is called with.
+# Kinds of scheduled events. The first three are messages reaching the venue, the rest agents (or the value)
+# waking. Typed, because numba compiles a kernel anew for every literal number it is called with.
 ORDER_ARRIVES, CANCEL_ARRIVES, REPLACE_ARRIVES = np.arange(3)
 NOISE_LIMIT, NOISE_MARKET, NOISE_EXPIRE, EXCITED = np.arange(3, 7)
 MAKER, INFORMED, EXECUTOR, MOMENTUM, REVERSION, VALUE = np.arange(7, 13)
@@ -29,8 +29,8 @@ N_SAMPLES = 16  # lines written to `samples`
 CLOCK_SIZE = 20
 
 # Indices into `values`, float64.
-# VALUE_TICKS is the fundamental value and MID the last mid of a two-sided book, both in ticks; TICK the tick in quote
-# units, TICK_LOT what one lot is worth in quote units per tick of its price.
+# VALUE_TICKS is the fundamental value and MID the last mid of a two-sided book, both in ticks; TICK the tick
+# in quote units, TICK_LOT what one lot is worth in quote units per tick of its price.
 LOG_VALUE, VALUE_TICKS, MID, FAST, SLOW, TICK, TICK_LOT = 0, 1, 2, 3, 4, 5, 6
 VALUES_SIZE = 8
 

@@ -3,17 +3,18 @@
 Two kinds, one mixing function (splitmix64; Steele, Lea and Flood 2014):
 
 - a stream (`next_uniform` and friends) whose whole state is one uint64 counter, for the agents' decisions;
-- draws by key (`keyed_uniform`), the n-th number of which needs no predecessor, for whatever must be drawn alike in
-  simulator, replay and engine.
+- draws by key (`keyed_uniform`), the n-th number of which needs no predecessor, for whatever must be drawn
+  alike in simulator, replay and engine.
 
-Normals come from one uniform each by the inverse distribution function, so a key gives one normal, not a pair.
+Normals come from one uniform each by the inverse distribution function, so a key gives one normal, not a
+pair.
 """
 
 import math
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import entry, kernel
 
 __all__ = [
     "keyed_uniform",
@@ -43,7 +44,7 @@ def _to_unit(z):
     return (np.float64(np.int64(z >> _S11)) + 0.5) * (1.0 / 9007199254740992.0)
 
 
-@kernel
+@entry
 def keyed_uniform(seed, a, b, c):
     """Uniform in (0, 1) of a key: `seed` uint64, `a`, `b`, `c` int64."""
     z = _mix(seed + _GOLDEN)
@@ -52,32 +53,32 @@ def keyed_uniform(seed, a, b, c):
     return _to_unit(_mix(z ^ (np.uint64(c) + _GOLDEN)))
 
 
-@kernel
+@entry
 def next_uniform(stream):
     """Next uniform in (0, 1); `stream` is uint64[1]."""
     stream[0] += _GOLDEN
     return _to_unit(_mix(stream[0]))
 
 
-@kernel
+@entry
 def next_below(stream, n):
     """Next integer in [0, n)."""
     return np.int64(next_uniform(stream) * n)
 
 
-@kernel
+@entry
 def next_exponential(stream, mean):
     """Next waiting time of a Poisson process, in the unit of `mean`."""
     return -mean * math.log(next_uniform(stream))
 
 
-@kernel
+@entry
 def next_normal(stream):
     """Next standard normal."""
     return normal_quantile(next_uniform(stream))
 
 
-@kernel
+@entry
 def normal_quantile(p):
     """Inverse of the standard normal distribution function, for p in (0, 1).
 

@@ -1,12 +1,12 @@
 """What happens next: a 4-ary heap in an array, ordered by (time, sequence).
 
-Events of one instant come out in the order they were put in. Four children a node make the heap half as deep as two
-would, and the children share cache lines.
+Events of one instant come out in the order they were put in. Four children a node make the heap half as deep
+as two would, and the children share cache lines.
 """
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import entry
 
 __all__ = ["SCHEDULED", "EventQueue", "pop", "push"]
 
@@ -27,14 +27,15 @@ SCHEDULED = np.dtype(
 LENGTH, SEQUENCE = 0, 1  # indices into the queue's state
 
 
-@kernel
+@entry
 def push(heap, state, time_ns, kind, slot, order_id, price, size):
     """Schedule an event. `heap` is SCHEDULED[:] with room for one more, `state` int64[2]."""
     sequence = state[SEQUENCE]
     state[SEQUENCE] = sequence + 1
     at = state[LENGTH]
     state[LENGTH] = at + 1
-    # The new event has the highest sequence, so among equal times it stays below: only the time needs comparing.
+    # The new event has the highest sequence, so among equal times it stays below: only the time needs
+    # comparing.
     while at > 0:
         parent = (at - 1) >> 2
         if heap[parent].time_ns <= time_ns:
@@ -51,7 +52,7 @@ def push(heap, state, time_ns, kind, slot, order_id, price, size):
     event.size = size
 
 
-@kernel
+@entry
 def pop(heap, state, out):
     """Move the earliest event to `out[0]`. The queue must not be empty."""
     out[0] = heap[0]
@@ -92,7 +93,9 @@ class EventQueue:
         """Events waiting."""
         return int(self._state[LENGTH])
 
-    def push(self, time_ns: int, kind: int, *, slot: int = 0, order_id: int = 0, price: int = 0, size: int = 0) -> None:
+    def push(
+        self, time_ns: int, kind: int, *, slot: int = 0, order_id: int = 0, price: int = 0, size: int = 0
+    ) -> None:
         """Schedule an event at `time_ns`; among equal times, after those already there."""
         if len(self) == len(self._heap):
             self._heap = np.concatenate([self._heap, np.zeros_like(self._heap)])

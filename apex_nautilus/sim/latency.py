@@ -1,10 +1,11 @@
 """Delay and loss of a message, drawn by key.
 
-The delay is log-normal in microseconds: ``exp(mu + sigma * N(0, 1))``, with mu 6.0 and sigma 1.5 a median of 403 us
-and a mean of 1.24 ms. A message is lost with a small probability; it then never arrives and has no effect.
+The delay is log-normal in microseconds: ``exp(mu + sigma * N(0, 1))``, with mu 6.0 and sigma 1.5 a median of
+403 us and a mean of 1.24 ms. A message is lost with a small probability; it then never arrives and has no
+effect.
 
-Every draw is keyed by (seed, agent, command number, direction), so whoever knows the key draws the same number, in
-whatever order. On one connection a later message never overtakes an earlier one (`in_order`).
+Every draw is keyed by (seed, agent, command number, direction), so whoever knows the key draws the same
+number, in whatever order. On one connection a later message never overtakes an earlier one (`in_order`).
 """
 
 import math
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import entry
 from .draws import keyed_uniform, normal_quantile
 
 __all__ = ["CANCEL", "DATA", "DEFAULT_LOSS", "DEFAULT_MU", "DEFAULT_SIGMA", "ORDER", "LatencyModel"]
@@ -25,20 +26,20 @@ ORDER, CANCEL, DATA = np.int64(0), np.int64(1), np.int64(2)
 DEFAULT_MU, DEFAULT_SIGMA, DEFAULT_LOSS = 6.0, 1.5, 0.001
 
 
-@kernel
+@entry
 def delay_ns(seed, agent, command, direction, mu, sigma):
     """Delay of one message in nanoseconds; `mu` and `sigma` in log microseconds, `seed` uint64."""
     z = normal_quantile(keyed_uniform(seed, agent, command, 2 * direction))
     return np.int64(math.exp(mu + sigma * z) * 1000.0 + 0.5)
 
 
-@kernel
+@entry
 def is_lost(seed, agent, command, direction, probability):
     """True when the message never arrives."""
     return keyed_uniform(seed, agent, command, 2 * direction + 1) < probability
 
 
-@kernel
+@entry
 def in_order(sent_ns, delay, last_arrival_ns):
     """Arrival on a first-in-first-out connection whose previous message arrives at `last_arrival_ns`."""
     return max(sent_ns + delay, last_arrival_ns)

@@ -30,7 +30,7 @@ _BIRTHS = 64  # more market orders than one trade can plausibly excite: the room
 
 @entry
 def _advance(world, until_ns, max_steps):
-    """Run events up to `until_ns` (inclusive); returns why it stopped, always before an event, never within."""
+    """Run events up to `until_ns` (inclusive); returns why it stopped, always between two events."""
     clock = world.clock
     book = world.book
     state = book.state
@@ -158,9 +158,9 @@ class Tape:
 class Market:
     """One market that runs.
 
-    A market is born when it is made and lives as long as `run` is called: two runs of a minute give the two halves of
-    one run of two minutes. Before the first tape it runs `warmup_ns` unrecorded, so that the tape begins on a settled
-    book.
+    A market is born when it is made and lives as long as `run` is called: two runs of a minute give the two
+    halves of one run of two minutes. Before the first tape it runs `warmup_ns` unrecorded, so that the tape
+    begins on a settled book.
 
     Parameters
     ----------
@@ -202,6 +202,9 @@ class Market:
         self._trades: list[np.ndarray] = []
         self._samples: list[np.ndarray] = []
         self._begun = False
+        world = self._world
+        world.heap[0] = (world.clock[w.NOW_NS], 0, 0, 0, 0, 0, w.START)
+        world.queue[:] = 1  # one event waits; the next sequence number is 1
 
     @property
     def now_ns(self) -> int:
@@ -214,8 +217,9 @@ class Market:
         Parameters
         ----------
         duration_ns : positive.
-        progress : called now and then with the share done, at last with 1.0. What it raises stops the run; so does
-            Ctrl-C, within a fraction of a second.
+        progress : called now and then with the share done, at last with 1.0. What it raises stops the run,
+            and so does Ctrl-C within a fraction of a second; the next call of `run` takes up where this one
+            stopped.
 
         Raises
         ------
@@ -224,7 +228,9 @@ class Market:
         if duration_ns <= 0:
             raise ValueError(f"duration_ns: {duration_ns} is not positive")
         self._begin()
-        start_ns, end_ns = self._now_ns, self._now_ns + duration_ns
+        start_ns = self._now_ns
+        # Beyond `start_ns` only after an interruption: what was recorded until then goes onto this tape.
+        end_ns = max(start_ns + duration_ns, int(self._world.clock[w.NOW_NS]))
         while not self._advance(end_ns):
             if progress is not None:
                 progress((int(self._world.clock[w.NOW_NS]) - start_ns) / duration_ns)
@@ -251,14 +257,11 @@ class Market:
         """Warm up, then put the whole book at the head of the tape."""
         if self._begun:
             return
-        self._begun = True
-        world = self._world
-        world.heap[0] = (world.clock[w.NOW_NS], 0, 0, 0, 0, 0, w.START)
-        world.queue[:] = 1  # one event waits; the next sequence number is 1
         while self._world.clock[w.NOW_NS] < self._now_ns:
             self._advance(self._now_ns)
         self._flush()
         self._events, self._trades, self._samples = [self._snapshot()], [], []
+        self._begun = True
 
     def _advance(self, until_ns: int) -> bool:
         """Run a slice of events, growing what must grow; True when `until_ns` is reached."""
@@ -277,7 +280,7 @@ class Market:
         return why == _DONE
 
     def _flush(self) -> None:
-        """Move the tape's buffers to the lists of what was written; widen a buffer that one event could overrun."""
+        """Put the tape's buffers away; widen a buffer that one event could overrun."""
         world = self._world
         clock, state = world.clock, world.book.state
         self._events.append(world.events[: clock[w.N_EVENTS]].copy())
@@ -340,7 +343,7 @@ def _run_one(population: Population, seed: int, duration_ns: int) -> Tape:
 def run_many(
     population: Population, seeds: Iterable[int], duration_ns: int, *, workers: int = 1
 ) -> list[Tape]:
-    """Run one market per seed; returns the tapes in the order of the seeds, the same with any number of workers.
+    """Run one market per seed; returns the tapes in the order of the seeds, with any number of workers.
 
     With `workers` above 1 they run in that many fresh (spawned) processes.
     """

@@ -1,26 +1,29 @@
 """Price-time priority matching on preallocated arrays.
 
-A book is four arrays (`Book`), and every function here is a compiled kernel on them. Prices are integer ticks,
-sizes integer lots; nothing is a float.
+A book is four arrays (`Book`), and every function here is a compiled kernel on them. Prices are integer
+ticks, sizes integer lots; nothing is a float.
 
 Layout
 ------
 orders : ORDER[capacity]
     The pool. A record is one order from the moment it is allocated (it may still be on the wire) to its end.
-    Orders of one price hang together in a doubly linked list, oldest first; free records in a singly linked list.
+    Orders of one price hang together in a doubly linked list, oldest first; free records in a singly linked
+    list.
 levels : LEVEL[n], n a power of two and at least 64
-    The price ladder. Price `p` lives at index `p & (n - 1)`, so the ladder is a ring: it follows the price wherever
-    it walks without moving a byte, as long as all occupied prices span fewer than `n` ticks. An uncrossed book never
-    holds bids and asks at one price, so both sides share the ladder.
+    The price ladder. Price `p` lives at index `p & (n - 1)`, so the ladder is a ring: it follows the price
+    wherever it walks without moving a byte, as long as all occupied prices span at most `n - 64` ticks. An
+    uncrossed book never holds bids and asks at one price, so both sides share the ladder.
 words : uint64[n / 64]
-    One bit a level, set where the level holds orders: the next best price is a count of leading or trailing zeros.
+    One bit a level, set where the level holds orders: the next best price is a count of leading or trailing
+    zeros.
 state : int64[...]
     Best prices, counts and the bounds of what is occupied (the `*` constants below index it).
 
-Adding, cancelling and matching at the touch cost O(1); finding the next best level costs one step per 64 empty ticks.
+Adding, cancelling and matching at the touch cost O(1); finding the next best level costs one step per 64
+empty ticks.
 
-A kernel that would need more room than there is says so (`fits`, `allocate`) *before* it changes anything. The
-caller grows the arrays and calls again: nothing is ever dropped to make room.
+A kernel that would need more room than there is says so (`fits`, `allocate`) *before* it changes anything.
+The caller grows the arrays and calls again: nothing is ever dropped to make room.
 """
 
 from typing import NamedTuple
@@ -30,7 +33,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._jit import kernel
+from ._jit import entry, kernel
 
 __all__ = [
     "BUY",
@@ -65,7 +68,8 @@ BUY, SELL = 1, -1
 # Time in force. A market order is an IOC whose limit is NO_ASK (buy) or NO_BID (sell).
 GTC, IOC, FOK, POST_ONLY = 0, 1, 2, 3
 
-# What became of an order. Every order ends in exactly one of FILLED, CANCELLED, EXPIRED, REJECTED, or is RESTING.
+# What became of an order. Every order ends in exactly one of FILLED, CANCELLED, EXPIRED, REJECTED, or is
+# RESTING.
 RESTING, FILLED, CANCELLED, EXPIRED, REJECTED = 1, 2, 3, 4, 5
 
 NO_BID = -(1 << 60)
@@ -88,7 +92,8 @@ ORDER = np.dtype(
     align=True,
 )
 LEVEL = np.dtype([("volume", "<i8"), ("head", "<i4"), ("tail", "<i4"), ("orders", "<i8")], align=True)
-# One line a match, in the order they happened. `size` is 0 where self-trade prevention cancelled the resting order.
+# One line a match, in the order they happened. `size` is 0 where self-trade prevention cancelled the resting
+# order.
 FILL = np.dtype(
     [
         ("maker_id", "<i8"),
@@ -171,7 +176,8 @@ def grow_levels(book: Book, price: int) -> Book:
         n *= 2
     if n > MAX_LEVELS:
         raise ValueError(
-            f"price: {price} and what rests would span more than {MAX_LEVELS} ticks ({low} to {high}); use a coarser tick"
+            f"price: {price} and what rests would span {low} to {high}, more than {MAX_LEVELS} ticks; "
+            "use a coarser tick"
         )
     fresh = new_book(1, n)
     for index in np.flatnonzero(book.levels["orders"]):
@@ -228,7 +234,7 @@ def _occupied_above(words, price):
     return (word << 6) + _trailing_zeros(bits)
 
 
-@kernel
+@entry
 def fits(book, price):
     """True when an order at `price` has a place on the ladder beside all that rests.
 
@@ -251,11 +257,12 @@ def fits(book, price):
     return (high >> 6) - (low >> 6) < n_words
 
 
-@kernel
+@entry
 def allocate(book, order_id, owner, side, price, size, time_in_force):
     """Take a record from the pool for a new order; returns its slot, -1 when the pool is exhausted.
 
-    The order does not rest yet: hand the slot to `submit` when it reaches the venue, or to `release` if it never does.
+    The order does not rest yet: hand the slot to `submit` when it reaches the venue, or to `release` if it
+    never does.
     """
     state = book.state
     if state[FREE_COUNT] == 0:
@@ -274,7 +281,7 @@ def allocate(book, order_id, owner, side, price, size, time_in_force):
     return slot
 
 
-@kernel
+@entry
 def release(book, slot):
     """Give the record of an order that does not rest back to the pool."""
     order = book.orders[slot]
@@ -391,7 +398,8 @@ def _match(book, slot, fills, n_fills):
     mask = len(book.levels) - 1
     resting = ASK_ORDERS if side > 0 else BID_ORDERS
     while size > 0:
-        # An empty side's best price is NO_ASK or NO_BID, which a market order's limit equals: count, don't compare.
+        # An empty side's best price is NO_ASK or NO_BID, which a market order's limit equals: count, don't
+        # compare.
         if state[resting] == 0:
             break
         price = state[BEST_ASK] if side > 0 else state[BEST_BID]
@@ -443,7 +451,7 @@ def _crosses(book, side, price):
     return price >= book.state[BEST_ASK] if side > 0 else price <= book.state[BEST_BID]
 
 
-@kernel
+@entry
 def submit(book, slot, fills, n_fills):
     """Let an allocated order meet the book; returns its fate and the new number of fills.
 
@@ -454,8 +462,9 @@ def submit(book, slot, fills, n_fills):
 
     Returns
     -------
-    fate, n_fills : RESTING, FILLED, EXPIRED (what an IOC or a market order could not get), or REJECTED (a post-only
-        that would trade, a fill-or-kill that cannot be filled whole). `fits` must have been true for its price.
+    fate, n_fills : RESTING, FILLED, EXPIRED (what an IOC or a market order could not get), or REJECTED (a
+        post-only that would trade, a fill-or-kill that cannot be filled whole). `fits` must have been true
+        for its price.
     """
     order = book.orders[slot]
     side = np.int64(order.side)
@@ -473,16 +482,16 @@ def submit(book, slot, fills, n_fills):
         if order.size == 0:
             release(book, slot)
             return FILLED, n_fills
-    if kind == IOC or kind == FOK:
+    if kind in (IOC, FOK):
         release(book, slot)
         return EXPIRED, n_fills
     _rest(book, slot)
     return RESTING, n_fills
 
 
-@kernel
+@entry
 def cancel(book, slot, order_id):
-    """Take an order off the book; returns the lots it still had, 0 when no such order rests there any more."""
+    """Take an order off the book; returns the lots it still had, 0 when it no longer rests there."""
     order = book.orders[slot]
     if order.id != order_id or order.resting == 0:
         return 0
@@ -492,7 +501,7 @@ def cancel(book, slot, order_id):
     return left
 
 
-@kernel
+@entry
 def reduce(book, slot, order_id, size):
     """Shrink a resting order to `size` lots where it stands in the queue; returns True when done.
 
@@ -506,13 +515,13 @@ def reduce(book, slot, order_id, size):
     return True
 
 
-@kernel
+@entry
 def replace(book, slot, order_id, price, size, fills, n_fills):
     """Change price or size of a resting order; returns its fate and the new number of fills.
 
-    A smaller size at the same price keeps its place in the queue. Anything else goes to the back of the new price's
-    queue, or trades at once if that price crosses. REJECTED (and nothing changed) when no such order rests there, or
-    when it is post-only and would trade. `fits` must have been true for the new price.
+    A smaller size at the same price keeps its place in the queue. Anything else goes to the back of the new
+    price's queue, or trades at once if that price crosses. REJECTED (and nothing changed) when no such order
+    rests there, or when it is post-only and would trade. `fits` must have been true for the new price.
     """
     order = book.orders[slot]
     if order.id != order_id or order.resting == 0 or size <= 0:

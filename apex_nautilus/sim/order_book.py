@@ -1,7 +1,7 @@
 """The order book for people: the kernels of `matching` behind a class that grows its own arrays.
 
-`OrderBook` takes one order a call, or a whole array of messages in one compiled run (`process`); both drive the
-kernels that the simulated market runs.
+`OrderBook` takes one order a call, or a whole array of messages in one compiled run (`process`); both drive
+the kernels that the simulated market runs.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 
 from . import matching as m
 from ._jit import entry
-from .matching import BUY, CANCELLED, EXPIRED, FILL, FILLED, FOK, GTC, IOC, POST_ONLY, REJECTED, RESTING, SELL
+from .matching import BUY, CANCELLED, FILL, FILLED, FOK, GTC, IOC, POST_ONLY, REJECTED, RESTING, SELL
 
 __all__ = ["MESSAGE", "MessageAction", "OrderBook", "OrderReport"]
 
@@ -25,7 +25,8 @@ class MessageAction:
 
 MESSAGE = np.dtype(
     [
-        ("order_id", "<i8"),  # LIMIT and MARKET: a new id, 0 <= id < 2**31 and never used before; else the order meant
+        # LIMIT and MARKET: a new id, 0 <= id < 2**31 and never used before; else the order meant.
+        ("order_id", "<i8"),
         ("price", "<i8"),  # ticks; LIMIT and REPLACE
         ("size", "<i8"),  # lots; the size afterwards for REPLACE and REDUCE
         ("owner", "<i4"),
@@ -105,8 +106,8 @@ def _run(book, messages, start, slots, fates, fills, n_fills):
 class OrderBook:
     """A limit order book with price-time priority.
 
-    Prices are integer ticks and sizes integer lots, both within +-2**59. Order ids are given in sequence from 0. The
-    arrays grow by themselves; `capacity` and `levels` only set where they start.
+    Prices are integer ticks and sizes integer lots, both within +-2**59. Order ids are given in sequence from
+    0. The arrays grow by themselves; `capacity` and `levels` only set where they start.
 
     Parameters
     ----------
@@ -167,7 +168,8 @@ class OrderBook:
     def replace(self, order_id: int, price: int, size: int) -> OrderReport:
         """Move a resting order; it keeps its place only when just the size shrinks.
 
-        The fate is REJECTED, and nothing changed, when the order does not rest or is post-only and would trade.
+        The fate is REJECTED, and nothing changed, when the order does not rest or is post-only and would
+        trade.
         """
         _in_range("price", price)
         if _in_range("size", size) < 1:
@@ -194,8 +196,8 @@ class OrderBook:
 
         Parameters
         ----------
-        messages : MESSAGE[n]. New orders bring their own ids, so that a prepared flow can refer to them; an id is an
-            index into the book's memory of fates, so keep them dense. Ids must not be reused.
+        messages : MESSAGE[n]. New orders bring their own ids, so that a prepared flow can refer to them; an
+            id is an index into the book's memory of fates, so keep them dense. Ids must not be reused.
 
         Raises
         ------
@@ -243,7 +245,7 @@ class OrderBook:
         return result
 
     def fate(self, order_id: int) -> int:
-        """RESTING, FILLED, CANCELLED, EXPIRED or REJECTED. Raises KeyError for an id that was never submitted."""
+        """RESTING, FILLED, CANCELLED, EXPIRED or REJECTED. Raises KeyError for an id never submitted."""
         if not 0 <= order_id < len(self._fates) or self._fates[order_id] == UNKNOWN:
             raise KeyError(f"order {order_id} was never submitted to this book")
         return int(self._fates[order_id])
@@ -266,15 +268,21 @@ class OrderBook:
             room = max(self._next_id, 2 * len(self._fates)) - len(self._fates)
             self._slots = np.concatenate([self._slots, np.zeros(room, np.int32)])
             self._fates = np.concatenate([self._fates, np.zeros(room, np.uint8)])
-        at, n_fills, needs = _run(self._book, messages, 0, self._slots, self._fates, self._fills, 0)
-        while needs != _DONE:
+        at, n_fills = 0, 0
+        while True:
+            memory = self._slots, self._fates, self._fills
+            at, n_fills, needs = _run(self._book, messages, at, *memory, n_fills)
+            if needs == _DONE:
+                return n_fills
             if needs == _GROW_FILLS:
                 self._fills = np.concatenate([self._fills, np.zeros(max(len(self._fills), len(self)), FILL)])
             elif needs == _GROW_ORDERS:
                 self._book = m.grow_orders(self._book)
             else:
                 self._book = m.grow_levels(self._book, int(messages[at]["price"]))
-            at, n_fills, needs = _run(self._book, messages, at, self._slots, self._fates, self._fills, n_fills)
+            at, n_fills, needs = _run(
+                self._book, messages, at, self._slots, self._fates, self._fills, n_fills
+            )
         return n_fills
 
     def _slot_of(self, order_id: int) -> int:

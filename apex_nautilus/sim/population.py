@@ -1,8 +1,8 @@
 """Who trades: the agents of a market and their parameters in one table.
 
-The fields of `Population` that carry bounds are that table. From it come the checks, the vector that an optimiser
-moves (`pack`, `unpack`) and the record that the kernels read. Sizes are in the quote currency and distances in basis
-points, so one set of numbers describes markets of any price.
+The fields of `Population` that carry bounds are that table. From it come the checks, the vector that an
+optimiser moves (`pack`, `unpack`) and the record that the kernels read. Sizes are in the quote currency and
+distances in basis points, so one set of numbers describes markets of any price.
 """
 
 import math
@@ -36,6 +36,11 @@ class Parameter:
     whole: bool
     log: bool
 
+    @property
+    def bounds(self) -> str:
+        """``[low, high] unit``."""
+        return f"[{self.low:g}, {self.high:g}] {self.unit}".rstrip()
+
 
 def _number(default: float, low: float, high: float, unit: str, doc: str, *, log: bool = False) -> Any:
     return field(default=default, metadata={"row": (low, high, unit, doc, False, log)})
@@ -63,23 +68,26 @@ class Population:
     instrument: InstrumentSpec
     start_price: float
 
-    # Noise: zero-intelligence liquidity (Smith, Farmer, Gillemot and Krishnamurthy 2003), depth after Bouchaud 2002.
+    # Noise: zero-intelligence liquidity (Smith, Farmer, Gillemot and Krishnamurthy 2003), depth after
+    # Bouchaud 2002.
     noise_agents: int = _count(40, 1, 100_000, "traders without an opinion")
     limit_rate: float = _number(8.0, 0.0, 1e6, "1/s", "limit orders of all noise agents together", log=True)
-    limit_depth_bps: float = _number(3.0, 0.01, 100.0, "bps", "scale of their distance from the far touch", log=True)
+    limit_depth_bps: float = _number(3.0, 0.01, 100.0, "bps", "distance to the far touch", log=True)
     limit_depth_tail: float = _number(1.6, 0.5, 5.0, "", "Pareto exponent of that distance")
     limit_lifetime_s: float = _number(6.0, 0.01, 1e4, "s", "mean life of an order at the touch", log=True)
     market_rate: float = _number(1.5, 0.0, 1e6, "1/s", "market orders of all noise agents together", log=True)
     size_usd: float = _number(2000.0, 1.0, 1e7, "quote", "median size of an order", log=True)
     size_sigma: float = _number(1.0, 0.0, 3.0, "", "log-normal width of sizes")
-    protection_bps: float = _number(30.0, 0.1, 1000.0, "bps", "market orders go no further than this", log=True)
+    protection_bps: float = _number(30.0, 0.1, 1000.0, "bps", "how far a market order goes", log=True)
 
-    # Self-excitation: each trade gives birth to further market orders (a Hawkes process as a branching process).
+    # Self-excitation: each trade gives birth to further market orders (a Hawkes process as a branching
+    # process).
     excitation_ratio: float = _number(0.30, 0.0, 0.95, "", "mean number of market orders born by a trade")
     excitation_decay_s: float = _number(2.0, 0.001, 600.0, "s", "mean delay of a birth", log=True)
-    excitation_same_side: float = _number(0.70, 0.0, 1.0, "", "probability that a birth has its parent's side")
+    excitation_same_side: float = _number(0.70, 0.0, 1.0, "", "share of births on the parent's side")
 
-    # Makers: quote around a value they learn late, skewed by inventory (Avellaneda and Stoikov 2008 in spirit).
+    # Makers: quote around a value they learn late, skewed by inventory (Avellaneda and Stoikov 2008 in
+    # spirit).
     makers: int = _count(4, 0, 1000, "market makers")
     maker_levels: int = _count(3, 1, 20, "quotes of each maker on each side")
     maker_half_spread_bps: float = _number(0.8, 0.01, 100.0, "bps", "distance of the first quote", log=True)
@@ -93,32 +101,32 @@ class Population:
 
     # Fundamental value: Ornstein-Uhlenbeck in logarithms with normal jumps.
     value_volatility_bps: float = _number(1.5, 0.0, 100.0, "bps/sqrt(s)", "diffusion of the value")
-    value_reversion_s: float = _number(14_400.0, 1.0, 1e7, "s", "time constant of its pull to the start", log=True)
+    value_reversion_s: float = _number(14_400.0, 1.0, 1e7, "s", "time constant of its return", log=True)
     jump_rate: float = _number(6.0, 0.0, 3600.0, "1/h", "jumps of the value")
     jump_bps: float = _number(8.0, 0.0, 1000.0, "bps", "standard deviation of a jump")
 
     # Informed: see the value with noise, take what is mispriced.
     informed_agents: int = _count(5, 0, 1000, "informed takers")
-    informed_rate: float = _number(1.5, 0.0, 1e5, "1/s", "their looks at the market, all together", log=True)
+    informed_rate: float = _number(1.5, 0.0, 1e5, "1/s", "looks at the market, all together", log=True)
     informed_noise_bps: float = _number(3.0, 0.0, 100.0, "bps", "error of their view")
     informed_threshold_bps: float = _number(1.0, 0.0, 100.0, "bps", "edge they ask for")
     informed_size: float = _number(2.0, 0.01, 100.0, "", "their size over that of the noise", log=True)
 
     # Executors: large orders cut small, so order signs have a long memory (Lillo, Mike and Farmer 2005).
     executors: int = _count(6, 0, 1000, "executors of large orders")
-    executor_idle_s: float = _number(120.0, 0.1, 1e5, "s", "mean rest between two large orders of one", log=True)
+    executor_idle_s: float = _number(120.0, 0.1, 1e5, "s", "mean rest between large orders", log=True)
     executor_size_usd: float = _number(40_000.0, 1.0, 1e10, "quote", "smallest large order", log=True)
     executor_tail: float = _number(1.5, 1.01, 5.0, "", "Pareto exponent of their size")
     executor_child_s: float = _number(2.0, 0.001, 600.0, "s", "mean time between two children", log=True)
     executor_slippage_bps: float = _number(1.0, 0.01, 100.0, "bps", "how far a child goes beyond the touch")
-    executor_skill: float = _number(0.1, 0.0, 1.0, "", "share that trades towards the value, the rest at random")
+    executor_skill: float = _number(0.1, 0.0, 1.0, "", "share that trades towards the value")
 
     # Trend: followers and contrarians on the difference of two averages of the mid.
     momentum_agents: int = _count(2, 0, 1000, "trend followers")
-    momentum_rate: float = _number(0.10, 0.0, 1e5, "1/s", "their looks at the market, all together", log=True)
+    momentum_rate: float = _number(0.10, 0.0, 1e5, "1/s", "looks at the market, all together", log=True)
     reversion_agents: int = _count(2, 0, 1000, "contrarians")
-    reversion_rate: float = _number(0.10, 0.0, 1e5, "1/s", "their looks at the market, all together", log=True)
-    trend_horizon_s: float = _number(30.0, 0.1, 3600.0, "s", "slow average; the fast one is a fifth", log=True)
+    reversion_rate: float = _number(0.10, 0.0, 1e5, "1/s", "looks at the market, all together", log=True)
+    trend_horizon_s: float = _number(30.0, 0.1, 3600.0, "s", "slow average; a fifth is the fast", log=True)
     trend_threshold_bps: float = _number(3.0, 0.0, 100.0, "bps", "difference of averages they act on")
 
     # Network, the same for orders, cancels and data.
@@ -132,7 +140,7 @@ class Population:
             if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
                 raise PopulationError(f"{row.name}: {value!r} is not a number")
             if not row.low <= value <= row.high:  # NaN fails every comparison
-                raise PopulationError(f"{row.name}: {value!r} is outside [{row.low:g}, {row.high:g}] {row.unit}".rstrip())
+                raise PopulationError(f"{row.name}: {value!r} is outside {row.bounds}")
             if row.whole and value != int(value):
                 raise PopulationError(f"{row.name}: {value!r} is not a whole number of {row.unit}")
         ticks = self.start_price / self.instrument.tick if self.instrument.tick > 0 else math.nan
@@ -145,14 +153,16 @@ class Population:
         """Return a copy with some fields changed, checked anew."""
         unknown = sorted(set(changes) - {f.name for f in fields(self)})
         if unknown:
-            raise PopulationError(f"{unknown[0]}: no such parameter (known: {', '.join(r.name for r in PARAMETERS)})")
+            raise PopulationError(
+                f"{unknown[0]}: no such parameter (known: {', '.join(r.name for r in PARAMETERS)})"
+            )
         return replace(self, **changes)
 
     def pack(self, *, unit: bool = False) -> np.ndarray:
         """Return the parameters as a vector, float64 (len(PARAMETERS),), in the table's order.
 
-        In natural units, or with `unit` scaled to [0, 1] between the bounds (by logarithm where the table says so; a
-        bound of 0 counts as a millionth of the upper one there).
+        In natural units, or with `unit` scaled to [0, 1] between the bounds (by logarithm where the table
+        says so; a bound of 0 counts as a millionth of the upper one there).
         """
         values = np.array([float(getattr(self, row.name)) for row in PARAMETERS])
         if not unit:
@@ -174,21 +184,23 @@ class Population:
             outside = ~((vector >= 0.0) & (vector <= 1.0))
             if outside.any():
                 at = int(np.argmax(outside))
-                raise PopulationError(f"{PARAMETERS[at].name}: {vector[at]!r} is outside [0, 1] of the unit vector")
+                raise PopulationError(
+                    f"{PARAMETERS[at].name}: {vector[at]!r} is outside [0, 1], the unit vector"
+                )
             low, high, log = _bounds()
             values = low + vector * (high - low)
             values[log] = np.exp(values[log])
         changes: dict[str, float | int] = {}
         for row, value in zip(PARAMETERS, values, strict=True):
             if math.isnan(value):
-                raise PopulationError(f"{row.name}: nan is outside [{row.low:g}, {row.high:g}] {row.unit}".rstrip())
+                raise PopulationError(f"{row.name}: nan is outside {row.bounds}")
             if unit:
                 value = min(max(value, row.low), row.high)  # exp(log(x)) may miss a bound by one step
             changes[row.name] = round(float(value)) if row.whole else float(value)
         return replace(self, **changes)
 
     def record(self) -> np.ndarray:
-        """Return the parameters as a one-element structured array, a float64 field each, as the kernels read them."""
+        """Return the parameters as the kernels read them: one record, a float64 field each."""
         record = np.zeros(1, [(row.name, "<f8") for row in PARAMETERS])
         for row in PARAMETERS:
             record[row.name] = getattr(self, row.name)

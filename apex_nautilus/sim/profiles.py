@@ -1,7 +1,8 @@
 """Simulated markets to start from: what is traded, where it opens, and who trades.
 
-The venue is called SIM. Ticks, lots and the smallest order are those of the large perpetual exchanges; fees are 0 for
-makers and 1 bp for takers, about what their best clients pay, and a field of the instrument like any other.
+The venue is called SIM. Ticks, lots and the smallest order are those of the large perpetual exchanges; fees
+are 0 for makers and 1 bp for takers, about what their best clients pay, and a field of the instrument like
+any other.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from .population import Population
 __all__ = ["PROFILES", "profile"]
 
 
-def _perpetual(base: str, tick: float, price_precision: int, lot: float, size_precision: int) -> InstrumentSpec:
+def _perpetual(
+    base: str, tick: float, price_precision: int, lot: float, size_precision: int
+) -> InstrumentSpec:
     return InstrumentSpec(
         id=f"{base}USDT-LINEAR.SIM",
         base=base,

@@ -1,0 +1,89 @@
+"""Draws by key, and the delays made of them."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from apex_nautilus.sim import LatencyModel
+from apex_nautilus.sim.draws import keyed_uniform, next_exponential, next_uniform, normal_quantile
+from apex_nautilus.sim.latency import CANCEL, DATA, ORDER, in_order
+
+MASK = (1 << 64) - 1
+
+
+def mix(z):
+    """splitmix64's output function on Python's own integers."""
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def test_stream_is_splitmix64():
+    # First outputs for seed 1234567, from the reference implementation by Vigna.
+    words = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    stream = np.array([1234567], np.uint64)
+    assert [next_uniform(stream) for _ in words] == [((w >> 11) + 0.5) * 2.0**-53 for w in words]
+
+
+@given(
+    seed=st.integers(0, MASK),
+    key=st.tuples(*[st.integers(-(1 << 63), (1 << 63) - 1)] * 3),
+)
+def test_keyed_draw_is_a_function_of_its_key_alone(seed, key):
+    z = mix((seed + 0x9E3779B97F4A7C15) & MASK)
+    for part in key:
+        z = mix(z ^ ((part + 0x9E3779B97F4A7C15) & MASK))
+    assert keyed_uniform(np.uint64(seed), *key) == ((z >> 11) + 0.5) * 2.0**-53
+
+
+@given(st.floats(1e-300, 1.0, exclude_max=True))
+def test_normal_quantile_agrees_with_scipy(p):
+    assert normal_quantile(p) == pytest.approx(stats.norm.ppf(p), rel=1e-12, abs=1e-12)
+
+
+def test_delays_are_log_normal_and_losses_as_rare_as_asked():
+    model = LatencyModel(seed=3, loss=0.01)
+    delays = np.array([model.delay_ns(agent, n) for agent in range(20) for n in range(500)])
+    logs = np.log(delays / 1000.0)
+    assert stats.kstest(logs, stats.norm(6.0, 1.5).cdf).pvalue > 0.01
+    assert np.median(delays) == pytest.approx(403_429, rel=0.05)
+    losses = sum(model.is_lost(agent, n) for agent in range(20) for n in range(500))
+    assert 60 < losses < 140
+
+
+def test_delay_depends_on_seed_agent_command_and_direction():
+    base = LatencyModel(seed=1)
+    draws = {base.delay_ns(1, 1, d) for d in (ORDER, CANCEL, DATA)}
+    draws |= {base.delay_ns(2, 1), base.delay_ns(1, 2), LatencyModel(seed=2).delay_ns(1, 1)}
+    assert len(draws) == 6
+    assert base.delay_ns(1, 1) == LatencyModel(seed=1).delay_ns(1, 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 10_000)), min_size=1))
+def test_no_message_overtakes_an_earlier_one(messages):
+    now, last = 0, 0
+    for pause, delay in messages:
+        now += pause
+        arrival = in_order(now, delay, last)
+        assert arrival >= last
+        assert arrival >= now + delay
+        last = arrival
+
+
+def test_exponential_waits_have_their_mean():
+    stream = np.array([5], np.uint64)
+    waits = [next_exponential(stream, 2.5) for _ in range(20_000)]
+    assert np.mean(waits) == pytest.approx(2.5, rel=0.03)
+    assert min(waits) > 0.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("mu", math.nan), ("sigma", -0.1), ("loss", 1.5), ("seed", -1), ("seed", 1 << 64)]
+)
+def test_bad_latency_parameter_is_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=field):
+        LatencyModel(**{"seed": 0, field: value})
