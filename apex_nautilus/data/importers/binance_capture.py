@@ -115,7 +115,7 @@ class BinanceCapture:
         self._rule = SequenceRule(futures=kind != "spot")
         self._ladder = Ladder()
         self._lost = False  # whether the book was ever lost after a snapshot
-        self._buffer: deque[tuple[DiffIds, int, np.ndarray]] = deque(maxlen=_BUFFERED_DIFFS)
+        self._buffer: deque[tuple[DiffIds, np.ndarray, bool]] = deque(maxlen=_BUFFERED_DIFFS)
         self._pieces: list[np.ndarray] = []
         self._trades: list[tuple] = []
         self._size = 0
@@ -154,7 +154,7 @@ class BinanceCapture:
                     self.rows.refuse(e.reason, e.detail)
                 if self._size >= _CHUNK_EVENTS:
                     yield self._take()
-        self._discard_buffer()
+        self._discard(len(self._buffer))
         self.rows.check()
         if self._size:
             yield self._take()
@@ -260,7 +260,7 @@ class BinanceCapture:
             raise _Refused("bad_update_ids", f"U {d.U} > u {d.u}")
         batch = self._levels(d.b, d.a, (d.T or d.E) * _MS, receive, d.u)
         if not self._rule.in_step:
-            self._keep_for_later(ids, receive, batch)
+            self._keep_for_later(ids, batch)
             return
         before = self._rule.last_id
         verdict = self._rule.judge(ids)
@@ -270,7 +270,7 @@ class BinanceCapture:
             raise _Refused("duplicate", f"diff {d.U}..{d.u} after {before}")
         elif verdict is Verdict.BREAK:
             self._lose_book(receive, batch)
-            self._keep_for_later(ids, receive, batch)
+            self._keep_for_later(ids, batch, refused=True)
             raise _Refused("sequence_break", f"diff {d.U}..{d.u} (pu {d.pu}) after {before}")
         else:
             self._apply(receive, batch, d.u)
@@ -289,24 +289,21 @@ class BinanceCapture:
             self._push(receive, batch)
         self.rows.keep("depth")
 
-    def _keep_for_later(self, ids: DiffIds, receive: int, batch: np.ndarray) -> None:
+    def _keep_for_later(self, ids: DiffIds, batch: np.ndarray, *, refused: bool = False) -> None:
+        """Hold a diff until a snapshot comes; `refused` when its row is counted as bad already."""
         if self._buffer and not self._rule.follows(self._buffer[-1][0], ids):
-            self._discard_buffer()
+            self._discard(len(self._buffer))
         if len(self._buffer) == self._buffer.maxlen:
-            self._buffer.popleft()
-            self._refuse_unused(1)
-        self._buffer.append((ids, receive, batch))
+            self._discard(1)
+        self._buffer.append((ids, batch, refused))
 
-    def _discard_buffer(self) -> None:
-        self._refuse_unused(len(self._buffer))
-        self._buffer.clear()
-
-    def _refuse_unused(self, count: int) -> None:
-        """Count diffs that no snapshot came for: expected before the first, a loss after a break."""
+    def _discard(self, count: int) -> None:
+        """Drop the oldest held diffs: expected before the first snapshot, a loss after a break."""
+        unused = sum(not self._buffer.popleft()[2] for _ in range(count))
         if self._lost:
-            self.rows.refuse("out_of_step", "depth diffs between a lost book and the next snapshot", count)
+            self.rows.refuse("out_of_step", "depth diffs between a lost book and the next snapshot", unused)
         else:
-            self.rows.note("diff_before_snapshot", count)
+            self.rows.note("diff_before_snapshot", unused)
 
     def _lose_book(self, receive: int, batch: np.ndarray) -> None:
         """Empty the book in the data, so that nothing trades on it until a snapshot restores it."""
@@ -331,16 +328,16 @@ class BinanceCapture:
         if rest and not self._rule.joins(rest[0][0], snapshot_id):
             self.rows.note("snapshot_too_old")
             return
-        self._refuse_unused(len(self._buffer) - len(rest))
+        self._discard(len(self._buffer) - len(rest))
         self._buffer.clear()
         self._ladder.clear()
         self._ladder.apply(batch)
         self._rule.snapshot(snapshot_id)
-        for ids, _, diff in rest:
+        for ids, diff, refused in rest:
             if self._rule.judge(ids) is Verdict.APPLY:
                 self._ladder.apply(diff)
                 ts_event = max(ts_event, int(diff["ts_event_ns"][0]) if diff.size else 0)
-                self.rows.keep("depth")
+                self.rows.keep("depth", not refused)
         bid, ask = self._ladder.bid[0], self._ladder.ask[0]
         if bid >= ask:
             self._rule.lose()
