@@ -233,7 +233,7 @@ def _balance(engine: BacktestEngine, config: BacktestConfig) -> float:
     total = 0.0
     for venue in venues:
         account = engine.cache.account_for_venue(venue)
-        total += start if account is None else account.balance_total(quote).as_double()
+        total += start if account is None else float(account.balance_total(quote).as_decimal())
     return total
 
 

@@ -456,7 +456,7 @@ class ApexStrategy(Strategy):
         other = self._profit_leg if order is self._stop_leg else self._stop_leg
         if other is None or other.client_order_id not in self._orders:
             return
-        total = self.instrument.make_qty(other.filled_qty.as_double() + abs(self.account.position))
+        total = self.instrument.make_qty(float(other.filled_qty.as_decimal()) + abs(self.account.position))
         self.modify_order(other, quantity=total)
 
     def _begin_closing(self) -> None:
@@ -559,8 +559,9 @@ class ApexStrategy(Strategy):
                 "choose a venue account that charges fees in the quote currency"
             )
         side = 1 if event.order_side == OrderSide.BUY else -1
-        quantity, price = event.last_qty.as_double(), event.last_px.as_double()
-        fee = event.commission.as_double()
+        # Not `as_double`: it rounds twice (60035.0 comes out as 60035.00000000001). The decimal is exact.
+        quantity, price = float(event.last_qty.as_decimal()), float(event.last_px.as_decimal())
+        fee = float(event.commission.as_decimal())
         self.account.fill(side, quantity, price, fee)
         position = self.account.position
         if self._tally is not None:

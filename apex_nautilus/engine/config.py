@@ -64,8 +64,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Its own money, quote units.
     legs : {"native", "emulated"}
         Where stop and take-profit live; see `ApexStrategyConfig`.
-    conflate_ms : int
-        Least time between two rows of the book clock.
     multiplier : float
         Scales every order.
     """
@@ -75,7 +73,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     genome: str
     capital: float = 200.0
     legs: Literal["native", "emulated"] = "native"
-    conflate_ms: int = 0
     multiplier: float = 1.0
 
 
@@ -91,7 +88,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Of the account.
     fills : {"touch", "nautilus"}
         ``touch``: resting orders are filled whole when the opposite touch reaches them, as in the replay.
-        ``nautilus``: only against the size displayed beyond their price.
+        ``nautilus``: only against the size displayed beyond their price, which agents take from each other until
+        the level changes.
     """
 
     treasury: float = 100_000.0
@@ -214,8 +212,6 @@ def _check(config: BacktestConfig) -> None:
         except ValueError as error:
             raise ConfigError(f"{where}.instrument_id: {error}") from None
         _positive(agent.capital, f"{where}.capital")
-        if not 0 <= agent.conflate_ms <= 86_400_000:
-            raise ConfigError(f"{where}.conflate_ms: must lie in [0, 86400000], got {agent.conflate_ms}")
         if not (math.isfinite(agent.multiplier) and agent.multiplier >= 0.0):
             raise ConfigError(
                 f"{where}.multiplier: must be finite and not negative, got {agent.multiplier!r}"
@@ -332,6 +328,7 @@ def nautilus_config(
                 trade_execution=False,
                 bar_execution=False,
                 use_reduce_only=False,
+                liquidity_consumption=fills == "nautilus",
             )
             for venue in venues
         ],

@@ -29,7 +29,7 @@ def spec_of(instrument: Instrument) -> InstrumentSpec:
         )
     if instrument.is_inverse:
         raise ValueError(f"instrument {instrument.id}: inverse contracts are not supported; use a linear one")
-    if instrument.multiplier.as_double() != 1.0:
+    if float(instrument.multiplier.as_decimal()) != 1.0:
         raise ValueError(
             f"instrument {instrument.id}: multiplier {instrument.multiplier} is not supported, it must be 1"
         )
@@ -41,11 +41,11 @@ def spec_of(instrument: Instrument) -> InstrumentSpec:
         kind="linear_perp" if isinstance(instrument, CryptoPerpetual) else "spot",
         price_precision=instrument.price_precision,
         size_precision=instrument.size_precision,
-        tick=instrument.price_increment.as_double(),
-        lot=instrument.size_increment.as_double(),
-        min_qty=0.0 if minimum is None else minimum.as_double(),
-        max_qty=math.inf if maximum is None else maximum.as_double(),
-        min_notional=0.0 if notional is None else notional.as_double(),
+        tick=float(instrument.price_increment.as_decimal()),
+        lot=float(instrument.size_increment.as_decimal()),
+        min_qty=0.0 if minimum is None else float(minimum.as_decimal()),
+        max_qty=math.inf if maximum is None else float(maximum.as_decimal()),
+        min_notional=0.0 if notional is None else float(notional.as_decimal()),
         maker_fee=float(instrument.maker_fee),
         taker_fee=float(instrument.taker_fee),
     )

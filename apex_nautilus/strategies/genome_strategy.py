@@ -27,15 +27,12 @@ class GenomeStrategyConfig(ApexStrategyConfig, frozen=True, kw_only=True):
     ----------
     genome : str
         Path of a genome file (``apex.genome/1``) or of a champion file (``apex.champion/1``).
-    conflate_ms : int
-        Least time between two rows of the book clock.
     multiplier : float
         Scales every order, beside the genome's own sizing: posture times the allocator's weight.
         `set_multiplier` changes it in mid-run.
     """
 
     genome: str
-    conflate_ms: int = 0
     multiplier: float = 1.0
 
 
@@ -128,7 +125,7 @@ class GenomeStrategy(ApexStrategy):
         self._rules = np.array([record], dtype=record.dtype)
         self._max_hold_ns = int(record["max_hold_ns"])
         self._columns = self.subscribe_feed(
-            self.genome.clock, self.config.conflate_ms, tuple(self.genome.features)
+            self.genome.clock, self.genome.conflate_ms, tuple(self.genome.features)
         ).columns
 
     def decision_counts(self) -> dict[str, int]:
