@@ -105,6 +105,12 @@ def random_book(rng, n, *, rows_every=1, step_s=1.0):
     }
 
 
+def frozen(array):
+    """Read-only, as all arrays of a market are: to numba another type, compiled anew."""
+    array.flags.writeable = False
+    return array
+
+
 def check_trades(fast, slow):
     assert len(fast) == len(slow)
     for a, b in zip(fast, slow):
@@ -316,7 +322,7 @@ def test_evaluating_the_signal_first_changes_nothing(population):
         outputs, _ = evaluate_block([programs[g]], np.asarray(market.features))
         plain = np.zeros((outputs.shape[2], 3))
         plain[:, : outputs.shape[1]] = outputs[0].T
-        again = replay(market._replace(features=np.asfortranarray(plain)), OUTPUTS, rules[g])
+        again = replay(market._replace(features=frozen(np.asfortranarray(plain))), OUTPUTS, rules[g])
         for name in ("final_equity", "n_trades", "fitness", "sharpe", "fees", "costs"):
             assert again[name][0] == results[name][g]
 
@@ -373,7 +379,7 @@ def test_what_comes_after_the_last_row_is_not_seen(population):
     for name in ("bid", "ask", "low_bid", "high_bid", "low_ask", "high_ask", "open_bid", "open_ask"):
         array = np.array(getattr(market, name))
         array[half:] *= 3.0
-        changed[name] = array
+        changed[name] = frozen(array)
     full = replay(market, pack(programs), rules, (0, half))
     assert replay(market._replace(**changed), pack(programs), rules, (0, half)).tobytes() == full.tobytes()
 
