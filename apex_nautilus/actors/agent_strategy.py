@@ -7,7 +7,7 @@ from typing import Any
 from nautilus_trader.model.identifiers import InstrumentId
 
 from apex_nautilus.actors.roster import Agent
-from apex_nautilus.strategies.genome_strategy import GenomeStrategy, GenomeStrategyConfig
+from apex_nautilus.strategies import GenomeStrategy, GenomeStrategyConfig
 
 __all__ = ["AgentStrategy", "agent_strategy"]
 
@@ -35,7 +35,6 @@ def agent_strategy(agent: Agent) -> AgentStrategy:
         GenomeStrategyConfig(
             instrument_id=InstrumentId.from_str(agent.instrument_id),
             genome=str(agent.path),
-            conflate_ms=agent.genome.conflate_ms,
             slot=agent.slot or agent.name,
             capital=agent.capital,
             order_id_tag=agent.tag,

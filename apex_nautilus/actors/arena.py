@@ -40,8 +40,7 @@ from apex_nautilus.actors.roster import Agent, Roster, Slot
 from apex_nautilus.actors.touches import Touches
 from apex_nautilus.actors.watcher import Watcher
 from apex_nautilus.actors.watchtower import Limits, TrialBook, Verdict, Vitals, judge
-from apex_nautilus.engine.instruments import spec_of
-from apex_nautilus.engine.lifecycle import remove_if_flat, spawn
+from apex_nautilus.engine import remove_if_flat, spawn, spec_of
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
     CatalogLayout,

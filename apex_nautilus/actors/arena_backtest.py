@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +17,16 @@ from apex_nautilus.actors.result import ArenaResult, read_result
 from apex_nautilus.actors.roster import Roster, Slot
 from apex_nautilus.actors.runs import open_run
 from apex_nautilus.actors.watchtower import Limits
-from apex_nautilus.engine.backtest import open_engine, run_market
-from apex_nautilus.engine.config import ConfigError, VenueConfig, hub_config, nautilus_config, parse_time
-from apex_nautilus.engine.market_data import batches
+from apex_nautilus.engine import (
+    ConfigError,
+    VenueConfig,
+    batches,
+    hub_config,
+    nautilus_config,
+    open_engine,
+    parse_time,
+    run_market,
+)
 
 __all__ = ["ARENA_SCHEMA", "ArenaRunConfig", "load_arena_config", "run_arena"]
 
@@ -48,7 +56,7 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ISO 8601 (UTC where no offset is given) or nanoseconds; start is included, end is not.
     venue : VenueConfig
         `treasury` must pay for every birth that is to happen while others hold positions.
-    preload : dict of str to list of str
+    preload : dict of str to list of str, optional
         Features that the hubs compute from the first event on; see `FeedHubConfig`.
     capital, limits, contest, mark_s, intake_s, ledger_mark_s, worker_wait_s, ask_for_empty_slots
         See `ArenaConfig`.
@@ -66,7 +74,7 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     start: str | int | None = None
     end: str | int | None = None
     venue: VenueConfig = VenueConfig()
-    preload: dict[str, list[str]] = {}
+    preload: dict[str, list[str]] | None = None
     capital: float = 200.0
     limits: Limits = Limits()
     contest: ContestRules = ContestRules()
@@ -109,7 +117,9 @@ def load_arena_config(path: str | os.PathLike[str]) -> ArenaRunConfig:
     )
 
 
-def run_arena(config: ArenaRunConfig, *, run_id: str | None = None) -> ArenaResult:
+def run_arena(
+    config: ArenaRunConfig, *, run_id: str | None = None, opened: Callable[[], None] | None = None
+) -> ArenaResult:
     """Run the arena on recorded books, on a copy of the strategies; return what came of it.
 
     The run's folder is ``<runs>/<run id>/``. The catalog named by `strategies` is only read, except that an
@@ -120,6 +130,8 @@ def run_arena(config: ArenaRunConfig, *, run_id: str | None = None) -> ArenaResu
     config : ArenaRunConfig
     run_id : str, optional
         Name of the folder; default is the configuration's name and the next free number.
+    opened : callable, optional
+        Called once the run's folder is there, before the first event: the moment to start a worker on it.
 
     Raises
     ------
@@ -134,6 +146,8 @@ def run_arena(config: ArenaRunConfig, *, run_id: str | None = None) -> ArenaResu
     runs = Path(config.runs)
     run = open_run(config.strategies, runs, run_id or _next_id(runs, config.name))
     try:
+        if opened is not None:
+            opened()
         nautilus = nautilus_config(
             catalog=config.market,
             instrument_ids=config.instrument_ids,

@@ -88,8 +88,7 @@ def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_i
             raise StoreError(
                 f"{origin.root}: this run is still going on; wait for it or start from another folder"
             )
-        if earlier.state == "aborted":
-            _bring_in_order(origin)
+        _bring_in_order(origin)
     root = runs / run_id
     try:
         root.mkdir(parents=True)

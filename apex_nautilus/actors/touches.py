@@ -8,7 +8,7 @@ import math
 from nautilus_trader.common.component import MessageBus
 from nautilus_trader.model.identifiers import InstrumentId
 
-from apex_nautilus.engine.feed_hub import Feed, FeedHub, Subscribe
+from apex_nautilus.engine import Feed, FeedHub, Subscribe
 
 __all__ = ["Touches"]
 

@@ -1,7 +1,7 @@
 """A small market and small genomes for the tests of the arena.
 
-`simulate` runs an arena in a bare Nautilus engine on a hand-made order book, without the runner that real backtests
-use, so that a test of the arena fails for the arena's reasons.
+`simulate` runs an arena in a bare Nautilus engine on a hand-made order book, without the runner that real
+backtests use, so that a test of the arena fails for the arena's reasons.
 """
 
 from __future__ import annotations
@@ -14,25 +14,43 @@ from pathlib import Path
 import numpy as np
 from nautilus_trader.backtest.config import BacktestEngineConfig
 from nautilus_trader.backtest.engine import BacktestEngine
-from nautilus_trader.common.config import ImportableActorConfig, LoggingConfig
+from nautilus_trader.common.config import LoggingConfig
 from nautilus_trader.model.currencies import BTC, ETH, SOL, USDT
 from nautilus_trader.model.data import BookOrder, OrderBookDelta, OrderBookDeltas
 from nautilus_trader.model.enums import AccountType, BookAction, BookType, OmsType, OrderSide
 from nautilus_trader.model.identifiers import InstrumentId, Symbol, Venue
 from nautilus_trader.model.instruments import CryptoPerpetual
 from nautilus_trader.model.objects import Money, Price, Quantity
+from nautilus_trader.trading.config import ImportableControllerConfig
 
 from apex_nautilus.actors.arena import ArenaController
 from apex_nautilus.engine.feed_hub import FeedHub, FeedHubConfig
 from apex_nautilus.engine.fill_model import TouchFillModel
-from apex_nautilus.genome import BpsStop, Bracket, Constant, Evidence, Genome, Node, Platt, Provenance, Result, encode, sealed
+from apex_nautilus.genome import (
+    BpsStop,
+    Bracket,
+    Constant,
+    Evidence,
+    Genome,
+    Node,
+    Platt,
+    Provenance,
+    Result,
+    Sizing,
+    encode,
+    sealed,
+)
 from apex_nautilus.store import CatalogLayout, drop, install
 
 BTC_ID, ETH_ID, SOL_ID = (f"{name}USDT-LINEAR.SIM" for name in ("BTC", "ETH", "SOL"))
 START_NS = 1_700_000_000 * 10**9
 STEP_NS = 250_000_000
 CASH = 1_000_000.0
-_BASES = {BTC_ID: (BTC, 50_000.0, 1, 3, "0.001"), ETH_ID: (ETH, 2_000.0, 2, 2, "0.01"), SOL_ID: (SOL, 100.0, 3, 1, "0.1")}
+_BASES = {
+    BTC_ID: (BTC, 50_000.0, 1, 3, "0.001"),
+    ETH_ID: (ETH, 2_000.0, 2, 2, "0.01"),
+    SOL_ID: (SOL, 100.0, 3, 1, "0.1"),
+}
 
 
 def genome(
@@ -45,7 +63,7 @@ def genome(
     dsr: float | None = None,
     slot: str | None = None,
     gate: str = "none",
-    **fields,
+    leverage: float = 10.0,
 ) -> Genome:
     """A genome that always wants `side` and believes in it with probability `p`."""
     return sealed(
@@ -57,14 +75,22 @@ def genome(
             confidence=Node(Constant(0.0)),
             calibration=Platt(0.0, math.log(p / (1.0 - p))),
             bracket=Bracket(stop=BpsStop(stop_bps), max_hold_s=hold_s),
+            sizing=Sizing(max_leverage=leverage),
             provenance=Provenance(slot=slot),
             evidence=Evidence(out_of_sample=None if dsr is None else Result(dsr=dsr), gate=gate),
-            **fields,
         )
     )
 
 
-def path(seconds: float, *, bps_per_s: float = 0.0, wave_bps: float = 0.0, seed: int = 0, noise_bps: float = 0.5):
+def doomed(k: int = 0, **changes) -> Genome:
+    """One of several genomes that bet far too much on falling prices: a rising market ends it within
+    seconds."""
+    return genome(**{"side": -1.0, "p": 0.9, "leverage": 50.0, "stop_bps": 10.0 + k, **changes})
+
+
+def path(
+    seconds: float, *, bps_per_s: float = 0.0, wave_bps: float = 0.0, seed: int = 0, noise_bps: float = 0.5
+):
     """Log prices at each step: a trend, a wave of 20 s and a random walk."""
     n = int(seconds * 1e9 / STEP_NS)
     t = np.arange(n) * STEP_NS / 1e9
@@ -152,10 +178,9 @@ def simulate(
 ) -> BacktestEngine:
     """Run the arena of `config`; return the engine, ended but not disposed of.
 
-    `strategies` and `actors` are added to the node as they are; each of `before` is called with the controller.
+    `strategies` and `actors` are added to the node as they are; each of `before` is called with the
+    controller.
     """
-    from nautilus_trader.trading.config import ImportableControllerConfig
-
     engine = BacktestEngine(
         BacktestEngineConfig(
             logging=LoggingConfig(bypass_logging=True),
@@ -180,7 +205,10 @@ def simulate(
     for instrument_id, log_prices in prices.items():
         engine.add_instrument(perpetual(instrument_id))
         data += books(instrument_id, log_prices)
-        engine.add_actor(FeedHub(FeedHubConfig(instrument_id=InstrumentId.from_str(instrument_id))))
+        hub = FeedHubConfig(
+            component_id=f"FeedHub-{instrument_id}", instrument_id=InstrumentId.from_str(instrument_id)
+        )
+        engine.add_actor(FeedHub(hub))
     data.sort(key=lambda d: d.ts_init)
     engine.add_data(data)
     for actor in actors:

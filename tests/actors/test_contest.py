@@ -52,7 +52,9 @@ def test_only_the_paired_difference_counts():
 def test_equal_skill_is_swapped_about_as_often_as_the_confidence_says():
     rng = np.random.default_rng(4)
     swaps = sum(
-        decide_contest(equities(rng, 0.0, 200), equities(rng, 0.0, 200), trades=9, idle_s=0.0, rules=RULES).action
+        decide_contest(
+            equities(rng, 0.0, 200), equities(rng, 0.0, 200), trades=9, idle_s=0.0, rules=RULES
+        ).action
         == "swap"
         for _ in range(400)
     )

@@ -29,7 +29,9 @@ def nobody(genome_id):
 
 
 def files(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir() or p.is_symlink())
+    return sorted(
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()
+    )
 
 
 def test_a_valid_genome_moves_to_the_challengers_of_its_instrument(layout, intake):
@@ -147,7 +149,12 @@ def test_files_are_taken_in_the_order_of_their_names_and_a_genome_once(layout, i
     for name, data in (("b", one), ("a", two), ("c", one), ("d", genome(instrument_id=ETH_ID))):
         (layout.incoming / f"{name}.json").write_bytes(encode(data))
     arrivals = intake.poll(nobody)
-    assert [(a.name, a.genome) for a in arrivals] == [("a.json", two), ("b.json", one), ("c.json", None), ("d.json", None)]
+    assert [(a.name, a.genome) for a in arrivals] == [
+        ("a.json", two),
+        ("b.json", one),
+        ("c.json", None),
+        ("d.json", None),
+    ]
     assert "already in shadow" in arrivals[2].reason
 
 

@@ -94,7 +94,9 @@ def test_less_equity_never_saves_a_condemned_agent(equity, lower, smallest, draw
     assert poorer.is_terminal or not verdict.is_terminal
 
 
-@pytest.mark.parametrize("vitals", [Vitals(math.nan, 200.0, 6.0), Vitals(1.0, 200.0, math.nan), Vitals(1.0, 0.0, 1.0)])
+@pytest.mark.parametrize(
+    "vitals", [Vitals(math.nan, 200.0, 6.0), Vitals(1.0, 200.0, math.nan), Vitals(1.0, 0.0, 1.0)]
+)
 def test_unknown_numbers_are_refused_and_not_judged_alive(vitals):
     with pytest.raises(ValueError, match="vitals"):
         judge(vitals, Limits(), NOBODY)

@@ -1,0 +1,176 @@
+"""Run the whole arena over recorded order books: agents live, die and are replaced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from apex_nautilus.actors import AgentResult, ArenaResult
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--run-id", help="Name of the run's folder (default: the configuration's name and a number).")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take the strategies from here (an aborted run, say) instead of where CONFIG says.",
+)
+@click.option("--no-report", is_flag=True, help="Write no HTML report.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of a table.")
+def command(config: Path, run_id: str | None, source: Path | None, no_report: bool, as_json: bool) -> None:
+    """Run the arena of CONFIG over recorded order books in Nautilus.
+
+    CONFIG is a JSON file (schema apex.arena/1): a market catalog, a catalog of strategies, a span, and slots.
+    Paths in it are relative to the file. See docs/arena.md and configs/arena/.
+
+    The run works on its own copy of the strategies, in a folder of its own, which then holds the ledger of
+    all births, fills, verdicts and swaps (read it with `apex ledger FOLDER`) and report.html.
+    """
+    import msgspec
+
+    from apex_nautilus.actors import load_arena_config, run_arena
+    from apex_nautilus.engine import ConfigError, MarketDataError
+    from apex_nautilus.genome import GenomeError
+    from apex_nautilus.store import StoreError
+
+    try:
+        settings = load_arena_config(config)
+        if source is not None:
+            settings = msgspec.structs.replace(settings, strategies=str(source.resolve()))
+        result = run_arena(settings, run_id=run_id)
+    except (ConfigError, MarketDataError, GenomeError, StoreError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or config}: {error.strerror or error}") from None
+    report = None
+    if not no_report and result.agents:
+        report = Path(result.root) / "report.html"
+        _write_report(report, result)
+    if as_json:
+        click.echo(json.dumps(_summary(result)))
+    else:
+        _print(result, report)
+
+
+def _summary(result: ArenaResult) -> dict[str, Any]:
+    finish = result.finish
+    return {
+        "folder": result.root,
+        "agents": [
+            {
+                "agent": name,
+                "role": a.birth.role,
+                "slot": a.birth.slot,
+                "epoch": a.birth.epoch,
+                "genome": a.birth.genome,
+                "fills": len(a.fills),
+                "capital": a.birth.capital,
+                "equity": a.final_equity,
+                "end": a.burial.cause if a.burial else "alive",
+            }
+            for name, a in result.agents.items()
+        ],
+        "deaths": len(result.deaths),
+        "swaps": len(result.swaps),
+        "jobs": len(result.jobs),
+        "rejections": len(result.rejections),
+        "mismatches": len(result.mismatches),
+        "account_cash": finish.account_cash if finish else None,
+        "ledger_cash": finish.ledger_cash if finish else None,
+    }
+
+
+def _print(result: ArenaResult, report: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"{Path(result.root).name}: {len(result.agents)} agents")
+    for header in ("agent", "slot", "genome", "instrument"):
+        table.add_column(header)
+    for header in ("fills", "equity", "return"):
+        table.add_column(header, justify="right")
+    table.add_column("end")
+    for name, agent in result.agents.items():
+        table.add_row(
+            name,
+            agent.birth.slot,
+            agent.birth.genome,
+            agent.birth.instrument_id,
+            f"{len(agent.fills)}",
+            f"{agent.final_equity:.2f}",
+            f"{agent.final_equity / agent.birth.capital - 1.0:+.2%}",
+            agent.burial.cause if agent.burial else "alive",
+        )
+    console.print(table)
+    console.print(
+        f"{len(result.deaths)} deaths, {len(result.swaps)} swaps, {len(result.jobs)} jobs, "
+        f"{len(result.rejections)} files refused"
+    )
+    if result.finish is not None:
+        gap = result.finish.account_cash - result.finish.ledger_cash
+        console.print(
+            f"account {result.finish.account_cash:,.2f}, ledgers {result.finish.ledger_cash:,.2f} "
+            f"(difference {gap:+.4f}), {result.finish.mismatches} mismatches"
+        )
+    console.print(f"kept in {result.root}")
+    if report is not None:
+        console.print(f"report: {report}")
+
+
+def _write_report(path: Path, result: ArenaResult) -> None:
+    from apex_nautilus.engine import Curve, Happening, ReportTable, write_report
+
+    curves = [
+        Curve(name, agent.ts_ns, agent.equity, group=_lane(agent))
+        for name, agent in result.agents.items()
+        if agent.ts_ns.size
+    ]
+    lanes = {name: _lane(agent) for name, agent in result.agents.items()}
+    happenings = [
+        Happening(a.born_ns, "birth", lanes[name], f"{name}, genome {a.birth.genome}")
+        for name, a in result.agents.items()
+    ]
+    happenings += [
+        Happening(t, "death", lanes[v.agent], f"{v.agent}: {v.verdict}, {v.reason}") for t, v in result.deaths
+    ]
+    happenings += [
+        Happening(t, "promotion", lanes[v.agent], f"{v.agent}: {v.reason}") for t, v in result.promotions
+    ]
+    happenings += [
+        Happening(t, "swap", s.slot, f"{s.outgoing or 'empty'} to {s.incoming}, epoch {s.epoch}")
+        for t, s in result.swaps
+    ]
+    rows = [
+        (name, a.birth.role, a.birth.slot, a.birth.genome, a.birth.instrument_id, len(a.fills),
+         a.final_equity, a.burial.cause if a.burial else "alive")
+        for name, a in result.agents.items()
+    ]  # fmt: skip
+    verdicts = [
+        (v.agent, v.verdict, v.reason, v.trades, v.sharpe, v.psr, v.dsr, v.trials) for _, v in result.deaths
+    ]
+    header = ("agent", "role", "slot", "genome", "instrument", "fills", "equity", "end")
+    tables = [ReportTable("Agents", header, rows)]
+    if verdicts:
+        columns = ("agent", "verdict", "reason", "trades", "Sharpe a trade", "PSR", "DSR", "trials")
+        tables.append(ReportTable("Deaths", columns, verdicts))
+    write_report(
+        path,
+        title=f"Arena {Path(result.root).name}",
+        subtitle=f"{len(result.agents)} agents, {len(result.deaths)} deaths, {len(result.swaps)} swaps",
+        curves=curves,
+        happenings=sorted(happenings, key=lambda h: h.ts_ns),
+        tables=tables,
+    )
+
+
+def _lane(agent: AgentResult) -> str:
+    return agent.birth.slot if agent.birth.role == "champion" else f"shadows {agent.birth.instrument_id}"

@@ -1,0 +1,69 @@
+"""A run is a folder with its own copy of the strategies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from market import BTC_ID, catalog, genome
+
+from apex_nautilus.actors import mark_aborted, open_run, read_run
+from apex_nautilus.store import FileJobQueue, RecycleJob, StoreError, list_champions
+
+
+def test_a_run_copies_the_strategies_and_what_is_still_asked_and_leaves_its_source_alone(tmp_path):
+    source = catalog(tmp_path / "catalog", champions={"btc-1": genome()}, incoming=[genome(p=0.7)])
+    (source.incoming / "link.json").symlink_to("/etc/hostname")
+    queue = FileJobQueue(source)
+    for k in range(3):
+        queue.put(RecycleJob.create(asset=BTC_ID, slot=f"btc-{k}", created_ns=10**18 + k))
+    queue.complete(queue.claim("w"), {})
+    held = queue.claim("w")  # in the hands of a worker of the source
+    before = sorted((str(p), p.lstat().st_mtime_ns) for p in source.root.rglob("*"))
+    run = open_run(source.root, tmp_path / "runs", "one")
+    assert [c.genome_id for c in list_champions(run.layout)] == [genome().id]
+    assert (run.layout.incoming / "link.json").is_symlink()
+    assert sorted(s.job.slot for s in FileJobQueue(run.layout).jobs() if s.state == "todo") == [
+        "btc-1",
+        "btc-2",
+    ]
+    assert list(run.layout.ledger.iterdir()) == []
+    assert sorted((str(p), p.lstat().st_mtime_ns) for p in source.root.rglob("*")) == before
+    assert read_run(run.layout.root).state == "running"
+    run.finish()
+    assert read_run(run.layout.root).state == "finished"
+    held.release()
+
+
+def test_only_a_run_whose_process_is_gone_is_marked_aborted(tmp_path):
+    source = catalog(tmp_path / "catalog")
+    code = (
+        "import os, sys; from apex_nautilus.actors import open_run\n"
+        "open_run(sys.argv[1], sys.argv[2], 'killed')\nos.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(source.root), str(tmp_path / "runs")], timeout=120)
+    alive = open_run(source.root, tmp_path / "runs", "alive")  # marks the other as it starts
+    assert read_run(tmp_path / "runs" / "killed").state == "aborted"
+    assert mark_aborted(tmp_path / "runs") == []
+    assert read_run(tmp_path / "runs" / "alive").state == "running"
+    with pytest.raises(StoreError, match="still going on"):
+        open_run(alive.layout.root, tmp_path / "runs", "next")
+    alive.abort()
+    open_run(alive.layout.root, tmp_path / "runs", "next").finish()
+
+
+def test_a_run_needs_a_source_and_a_name_of_its_own(tmp_path):
+    source = catalog(tmp_path / "catalog")
+    with pytest.raises(StoreError, match="no strategies"):
+        open_run(tmp_path, tmp_path / "runs", "one")
+    run = open_run(source.root, tmp_path / "runs", "one")
+    run.finish()
+    with pytest.raises(StoreError, match="exists"):
+        open_run(source.root, tmp_path / "runs", "one")
+    with pytest.raises(StoreError, match="ended"):
+        run.finish()
+    (tmp_path / "runs" / "one" / "run.json").write_text("{")
+    with pytest.raises(StoreError, match=r"run\.json"):
+        read_run(tmp_path / "runs" / "one")
+    assert read_run(source.root) is None
