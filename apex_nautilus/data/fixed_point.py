@@ -93,18 +93,19 @@ def column_to_units(column: pa.Array | pa.ChunkedArray, precision: int) -> np.nd
     data = data[column.offset * FIXED_BYTES : (column.offset + len(column)) * FIXED_BYTES]
     if FIXED_BYTES == 8:
         units, rest = np.divmod(data.view("<i8"), np.int64(10**shift))
-        exact = not rest.any()
+        exact = not rest.any() and not (units < 0).any()
     else:
         words = data.view("<u8").reshape(-1, 2)
         low, high = words[:, 0], words[:, 1]
         if shift:
             low = (low >> np.uint64(shift)) | (high << np.uint64(64 - shift))
         units = (low * np.uint64(pow(5**shift, -1, 2**64))).view(np.int64)
-        # A number that was no multiple gives a quotient that does not multiply back.
-        back_low, back_high = _wide_product(np.abs(units).view(np.uint64), 10**shift)
-        exact = bool(((units < 0) | ((back_low == words[:, 0]) & (back_high == words[:, 1]))).all())
+        # A number that was no multiple, or is negative, gives a quotient that does not multiply back.
+        back_low, back_high = _wide_product(units.view(np.uint64), 10**shift)
+        exact = bool(((units >= 0) & (back_low == words[:, 0]) & (back_high == words[:, 1])).all())
     if not exact:
         raise DataError(
-            f"a stored value has more than {precision} decimals; read it with the precision it was written"
+            f"a stored value is negative or has more than {precision} decimals; "
+            "read it with the precision it was written with"
         )
     return units

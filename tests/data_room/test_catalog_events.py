@@ -1,0 +1,271 @@
+"""Events and bars go into a Nautilus catalog and come back the same, stored as Nautilus stores them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nautilus_trader.model.data import Bar, BarType, BookOrder, OrderBookDelta, TradeTick
+from nautilus_trader.model.enums import AggressorSide, BookAction, OrderSide, RecordFlag
+from nautilus_trader.model.identifiers import InstrumentId, TradeId
+from nautilus_trader.model.objects import Price, Quantity
+from nautilus_trader.persistence.catalog import ParquetDataCatalog
+from nautilus_trader.serialization.arrow.serializer import ArrowSerializer
+
+from apex_nautilus.data import (
+    BARS,
+    CatalogWriter,
+    DataError,
+    bar_type_name,
+    bar_types,
+    binance_instrument,
+    from_nautilus_instrument,
+    instrument_ids,
+    load_instrument,
+    read_bars,
+    read_events,
+    to_catalog,
+    to_nautilus_instrument,
+    write_bars,
+    write_events,
+)
+from apex_nautilus.data.fixed_point import FIXED_DECIMALS, column_to_units, units_to_column
+from apex_nautilus.data.ladder import Ladder
+from apex_nautilus.data.nautilus_tables import (
+    bars_to_table,
+    deltas_to_table,
+    table_to_deltas,
+    trades_to_table,
+)
+from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE
+from apex_nautilus.risk import InstrumentSpec
+from apex_nautilus.sim import Market, profile
+
+BTC = binance_instrument("BTCUSDT-PERP.BINANCE")
+MINUTE = 60_000_000_000
+
+
+@pytest.fixture(scope="module")
+def tape():
+    return Market(profile("BTCUSDT-LINEAR.SIM"), 11).run(20_000_000_000)
+
+
+def read_all(catalog: Path, instrument_id: str, *args, **options) -> np.ndarray:
+    return np.concatenate(list(read_events(catalog, instrument_id, *args, **options)))
+
+
+def book(events: np.ndarray) -> np.ndarray:
+    return events[events["kind"] != KIND_TRADE]
+
+
+def as_nautilus_writes(objects: list, cls: type) -> pa.Table:
+    table = ArrowSerializer.serialize_batch(objects, cls)
+    return pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
+
+
+def levels(events: np.ndarray) -> list[tuple]:
+    ladder = Ladder()
+    ladder.apply(book(events))
+    return [tuple(e)[2:4] for e in ladder.snapshot(0, 0, 0)]
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(0, 2**62), min_size=1, max_size=20), st.integers(0, FIXED_DECIMALS))
+def test_fixed_point_columns_hold_the_exact_number(units, precision):
+    units = [u for u in units if u * 10 ** (FIXED_DECIMALS - precision) < 2**126] or [0]
+    column = units_to_column(np.array(units, dtype=np.int64), precision)
+    if FIXED_DECIMALS == 16:
+        raw = [int.from_bytes(value.as_py(), "little", signed=True) for value in column]
+        assert raw == [u * 10 ** (16 - precision) for u in units]
+    assert column_to_units(column, precision).tolist() == units
+    assert column_to_units(pa.chunked_array([column.slice(1), column.slice(0, 1)]), precision).tolist() == (
+        units[1:] + units[:1]
+    )
+
+
+def test_fixed_point_refuses_what_does_not_fit():
+    column = units_to_column(np.array([12345]), 3)
+    with pytest.raises(DataError, match="more than 2 decimals"):
+        column_to_units(column, 2)
+    with pytest.raises(DataError, match="negative"):
+        units_to_column(np.array([-1]), 3)
+    with pytest.raises(DataError, match="precision 99"):
+        units_to_column(np.array([1]), 99)
+
+
+def test_tables_are_those_that_nautilus_makes_of_its_objects():
+    instrument_id = InstrumentId.from_str(BTC.id)
+    order = BookOrder(OrderSide.SELL, Price.from_str("61800.3"), Quantity.from_str("0.014"), 0)
+    gone = BookOrder(OrderSide.BUY, Price.from_str("0.1"), Quantity.from_str("0.000"), 0)
+    deltas = [
+        OrderBookDelta(instrument_id, BookAction.CLEAR, None, 0, 7, 10, 20),
+        OrderBookDelta(instrument_id, BookAction.UPDATE, order, 0, 7, 10, 20),
+        OrderBookDelta(instrument_id, BookAction.DELETE, gone, RecordFlag.F_LAST, 8, 11, 21),
+    ]
+    events = np.zeros(3, dtype=EVENT)
+    events["kind"], events["side"] = [KIND_CLEAR, KIND_LEVEL, KIND_LEVEL], [0, -1, 1]
+    events["price"], events["size"] = [0, 618003, 1], [0, 14, 0]
+    events["sequence"], events["ts_event_ns"], events["ts_init_ns"] = [7, 7, 8], [10, 10, 11], [20, 20, 21]
+    events["flags"][2] = FLAG_LAST
+    theirs = as_nautilus_writes(deltas[1:], OrderBookDelta)
+    mine = deltas_to_table(events, BTC)
+    assert mine.slice(1).equals(theirs)
+    assert mine.schema.metadata == theirs.schema.metadata
+    # Nautilus takes a table's precision from its first object, and a clear has none: put it second.
+    cleared = as_nautilus_writes([deltas[1], deltas[0]], OrderBookDelta)
+    assert mine.to_pylist()[0] == cleared.to_pylist()[1]
+    assert (table_to_deltas(mine, BTC) == events).all()
+
+    ticks = [
+        TradeTick(instrument_id, order.price, order.size, AggressorSide.BUYER, TradeId("5"), 3, 4),
+        TradeTick(instrument_id, order.price, order.size, AggressorSide.SELLER, TradeId("6"), 4, 5),
+    ]
+    trades = np.zeros(2, dtype=EVENT)
+    trades["kind"], trades["side"], trades["price"], trades["size"] = KIND_TRADE, [1, -1], 618003, 14
+    trades["sequence"], trades["ts_event_ns"], trades["ts_init_ns"] = [5, 6], [3, 4], [4, 5]
+    theirs = as_nautilus_writes(ticks, TradeTick)
+    assert trades_to_table(trades, BTC).equals(theirs)
+
+    name = bar_type_name(BTC.id, 5)
+    prices = [Price.from_str(p) for p in ("100.0", "101.5", "99.9", "100.1")]
+    bar = Bar(BarType.from_str(name), *prices, Quantity.from_str("2.500"), 9, 9)
+    bars = np.array([(9, 1000, 1015, 999, 1001, 2500)], dtype=BARS)
+    theirs = as_nautilus_writes([bar], Bar)
+    mine = bars_to_table(bars, name, BTC)
+    assert mine.equals(theirs)
+    assert mine.schema.metadata == theirs.schema.metadata
+
+
+def test_a_simulated_tape_comes_back_with_the_same_books_and_trades(tape, tmp_path):
+    written = to_catalog(tape, tape.instrument, tmp_path)
+    back = read_all(tmp_path, tape.instrument.id)
+    trades, was = back[back["kind"] == KIND_TRADE], tape.events[tape.events["kind"] == KIND_TRADE]
+    for field in ("price", "size", "side", "sequence", "ts_event_ns"):
+        assert (trades[field] == was[field]).all()
+    assert (np.abs(trades["ts_init_ns"] - was["ts_init_ns"]) <= written.moved).all()
+    ends, were = (np.flatnonzero(book(e)["flags"] & FLAG_LAST) + 1 for e in (back, tape.events))
+    assert ends.size == were.size == written.batches
+    assert (Ladder().apply(book(back)) == Ladder().apply(book(tape.events))).all()
+    assert levels(back) == levels(tape.events)
+    assert load_instrument(tmp_path, tape.instrument.id) == tape.instrument
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1_000, 10**6])
+def test_reading_in_chunks_is_reading_at_once_and_splits_no_instant(rows, tape, tmp_path):
+    with CatalogWriter(tmp_path, tape.instrument, rows_per_file=300) as writer:
+        for part in np.array_split(tape.events, 13):  # wherever that cuts the batches
+            writer.append(part)
+        written = writer.commit()
+    assert len(written.files) > 3
+    chunks = list(read_events(tmp_path, tape.instrument.id, chunk_rows=rows))
+    assert (np.concatenate(chunks) == read_all(tmp_path, tape.instrument.id)).all()
+    for left, right in pairwise(chunks):
+        assert left["ts_init_ns"][-1] < right["ts_init_ns"][0]
+    assert (
+        len(ParquetDataCatalog(str(tmp_path)).query(OrderBookDelta, [tape.instrument.id])) == written.deltas
+    )
+
+
+def test_a_reading_that_starts_in_the_middle_opens_with_the_book_as_it_stood(tape, tmp_path):
+    write_events(tmp_path, tape.instrument, tape.events)
+    whole = read_all(tmp_path, tape.instrument.id)
+    start, end = (int(whole["ts_init_ns"][int(whole.size * share)]) for share in (0.4, 0.8))
+    part = read_all(tmp_path, tape.instrument.id, start, end)
+    assert part["ts_init_ns"][0] == start
+    assert part["kind"][0] == KIND_CLEAR
+    assert (part["ts_init_ns"] < end).all()
+    before, until = whole[whole["ts_init_ns"] < start], whole[whole["ts_init_ns"] < end]
+    opening = part[: int(np.flatnonzero(part["flags"] & FLAG_LAST)[0]) + 1]
+    assert levels(opening) == levels(before)
+    assert levels(part) == levels(until)
+    assert (part[opening.size :] == until[before.size :]).all()
+
+
+def test_a_trade_and_a_book_batch_of_one_instant_are_put_in_order_of_time(tmp_path):
+    events = np.zeros(6, dtype=EVENT)
+    events["ts_init_ns"] = [5, 5, 5, 5, 6, 9]
+    events["kind"] = [KIND_LEVEL, KIND_LEVEL, KIND_TRADE, KIND_LEVEL, KIND_TRADE, KIND_TRADE]
+    events["side"], events["price"], events["size"] = [1, -1, 1, 1, -1, 1], [10, 20, 20, 11, 11, 11], 1
+    events["flags"] = [0, 1, 0, 1, 0, 0]
+    written = write_events(tmp_path, BTC, events)
+    back = read_all(tmp_path, BTC.id)
+    assert back["ts_init_ns"].tolist() == [5, 5, 6, 7, 8, 9]
+    assert back["kind"].tolist() == events["kind"].tolist()
+    assert written.moved == 3
+
+
+def test_events_that_cannot_be_stored_are_refused(tape, tmp_path):
+    events = tape.events
+    with pytest.raises(DataError, match="end inside a batch"):
+        write_events(tmp_path, tape.instrument, events[:1])
+    with pytest.raises(DataError, match="back in time"):
+        write_events(tmp_path, tape.instrument, [events[100:], events[:100]])
+    torn = events[:200].copy()
+    inside = int(np.flatnonzero((torn["kind"] != KIND_TRADE) & (torn["flags"] == 0))[0])
+    torn["ts_init_ns"][inside + 1 :] += 1
+    with pytest.raises(DataError, match="more than one ts_init_ns"):
+        write_events(tmp_path, tape.instrument, torn)
+    assert not list(tmp_path.rglob("*.parquet"))
+    assert not (tmp_path / ".staging").exists()
+
+
+def test_two_writers_do_not_meet(tape, tmp_path):
+    with (
+        CatalogWriter(tmp_path, tape.instrument),
+        pytest.raises(DataError, match="another process is writing"),
+        CatalogWriter(tmp_path, tape.instrument),
+    ):
+        pass
+    with pytest.raises(DataError, match="outside its context"):
+        CatalogWriter(tmp_path, tape.instrument).append(tape.events)
+
+
+def test_a_definition_with_fewer_decimals_may_not_orphan_stored_data(tape, tmp_path):
+    write_events(tmp_path, tape.instrument, tape.events)
+    spec = tape.instrument
+    coarse = InstrumentSpec(
+        id=spec.id, base=spec.base, quote=spec.quote, price_precision=0, size_precision=0, tick=1.0, lot=1.0
+    )
+    bars = np.array([(MINUTE, 10, 12, 9, 11, 5)], dtype=BARS)
+    with pytest.raises(DataError, match="could not read them"):
+        write_bars(tmp_path, coarse, bars, bar_type_name(spec.id, 1))
+    assert load_instrument(tmp_path, spec.id) == spec
+
+
+def test_bars_come_back_and_time_ranges_are_half_open(tmp_path):
+    bars = np.zeros(10, dtype=BARS)
+    bars["ts_ns"] = np.arange(1, 11) * MINUTE
+    bars["open"], bars["high"], bars["low"], bars["close"], bars["volume"] = 1000, 1010, 990, 1001, 7
+    name = bar_type_name(BTC.id, 1)
+    write_bars(tmp_path, BTC, bars, name)
+    assert (read_bars(tmp_path, name) == bars).all()
+    assert (read_bars(tmp_path, name, 3 * MINUTE, 5 * MINUTE)["ts_ns"] == [3 * MINUTE, 4 * MINUTE]).all()
+    assert bar_types(tmp_path, BTC.id) == [name]
+    assert instrument_ids(tmp_path) == [BTC.id]
+    back = ParquetDataCatalog(str(tmp_path)).query(Bar, [name])
+    assert [b.high.as_double() for b in back] == [101.0] * 10
+    with pytest.raises(DataError, match=r"stored are BTCUSDT-PERP\.BINANCE-1-MINUTE"):
+        read_bars(tmp_path, bar_type_name(BTC.id, 5))
+    with pytest.raises(DataError, match="do not rise"):
+        write_bars(tmp_path, BTC, bars[::-1], name)
+
+
+@pytest.mark.parametrize("instrument_id", ["BTCUSDT-PERP.BINANCE", "ETHUSDT-PERP.BINANCE", "SOLUSDT.BINANCE"])
+def test_an_instrument_survives_nautilus(instrument_id):
+    spec = binance_instrument(instrument_id)
+    assert from_nautilus_instrument(to_nautilus_instrument(spec)) == spec
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match="not a market catalog"):
+        list(read_events(tmp_path, "X.Y"))
+    write_bars(tmp_path, BTC, np.array([(MINUTE, 10, 12, 9, 11, 5)], dtype=BARS), bar_type_name(BTC.id, 1))
+    with pytest.raises(DataError, match=r"defines BTCUSDT-PERP\.BINANCE"):
+        list(read_events(tmp_path, "X.Y"))
+    with pytest.raises(DataError, match="no book or trades"):
+        list(read_events(tmp_path, BTC.id))
