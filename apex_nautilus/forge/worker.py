@@ -35,6 +35,7 @@ from apex_nautilus.store import (
     StoreError,
     fault_point,
     holds,
+    read_all,
     read_champion,
 )
 
@@ -50,9 +51,16 @@ def job_seed(job: RecycleJob) -> int:
 
 
 def find_genome(layout: CatalogLayout, genome_id: str) -> Genome | None:
-    """The genome with this id, wherever in the catalog it is; None when it is nowhere or cannot be read."""
+    """The genome with this id, wherever in the catalog it is, the ledger of refused ones included; None when
+    it is nowhere or cannot be read.
+    """
     path = holds(layout, genome_id)
-    return None if path is None else _read(path)
+    if path is not None:
+        return _read(path)
+    for record in reversed(read_all(layout.ledger, kinds=["refused"])):
+        if record.fields.get("genome_id") == genome_id:
+            return _decoded(str(record.fields["genome"]).encode(), f"ledger {record.writer}")
+    return None
 
 
 def work_once(
@@ -175,8 +183,15 @@ def _read(path: Path) -> Genome | None:
     is_challenger = path.name.startswith("strategy_challenger_")
     try:
         data = path.read_bytes() if is_challenger else read_champion(path).genome_json()
-        return decode(data, known_features=feature_names(), source=path.name)
-    except (FileNotFoundError, StoreError, GenomeError):
+    except (FileNotFoundError, StoreError):
+        return None
+    return _decoded(data, path.name)
+
+
+def _decoded(data: bytes, source: str) -> Genome | None:
+    try:
+        return decode(data, known_features=feature_names(), source=source)
+    except GenomeError:
         return None
 
 

@@ -13,10 +13,10 @@ from rich.table import Table
 
 from apex_nautilus.forge import GenerationReport
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "say_that_it_compiles"]
 
 _SHOWN = 15
-_COMPILING = "compiling the kernels on the first run takes up to a minute; later runs start at once"
+_COMPILING = "the first run compiles its kernels, which takes up to a minute or so; later runs start at once"
 
 
 class Progress:
@@ -40,14 +40,16 @@ class Progress:
         self._first_generation: int | None = None
 
     def __enter__(self) -> Progress:
+        return self
+
+    def _open(self) -> None:
+        """Begin to show: with the first line, so that a worker without a job shows nothing."""
         if not self._as_json:
             if self._console.is_terminal:
-                self._console.print(f"[dim]{_COMPILING}[/dim]")
                 self._live = Live(self._table(), console=self._console, refresh_per_second=4)
                 self._live.__enter__()
             else:
-                click.echo(f"{self._title} ({_COMPILING})", err=True)
-        return self
+                click.echo(self._title, err=True)
 
     def __exit__(self, *exc_info) -> None:
         if self._live is not None:
@@ -55,6 +57,8 @@ class Progress:
 
     def show(self, report: GenerationReport) -> None:
         """Take a generation's line."""
+        if not self._reports:
+            self._open()
         now = time.perf_counter()
         rate = report.new_trials / max(now - self._last, 1e-9)
         if self._first_generation is None:
@@ -89,6 +93,12 @@ class Progress:
         for row in rows:
             table.add_row(*(value for _, value in row))
         return table
+
+
+def say_that_it_compiles(as_json: bool) -> None:
+    """Tell people why the first run is slow to start."""
+    if not as_json:
+        click.echo(_COMPILING, err=True)
 
 
 _EMPTY = GenerationReport(0, 0.0, 0.0, 0, 0, 0, 0, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from apex_nautilus.cli.forge_commands._progress import Progress
+from apex_nautilus.cli.forge_commands._progress import Progress, say_that_it_compiles
 from apex_nautilus.data import DataError, Dataset
 from apex_nautilus.forge import (
     EvolutionConfig,
@@ -95,6 +95,7 @@ def execute(folder: Path, run: RunFile, data: Dataset, *, as_json: bool) -> None
     study_id = study_id_of(data, run.config, run.seed, seeds)
     title = f"study {study_id}: {data.instrument.id} on {data.clock}, {len(data):,} rows"
     path = None
+    say_that_it_compiles(as_json)
     try:
         with LedgerWriter(layout.ledger, f"forge-{study_id}", group_commit=1000) as ledger:
             with Progress(title, run.config.generations, as_json=as_json) as progress:

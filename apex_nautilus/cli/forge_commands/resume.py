@@ -33,7 +33,9 @@ def command(run: Path, generations: int | None, threads: int | None, force: bool
         config = msgspec.structs.replace(kept.config, **{k: v for k, v in changes.items() if v is not None})
     except ForgeError as error:
         raise click.ClickException(str(error)) from None
-    kept = msgspec.structs.replace(kept, config=config, force=kept.force or force)
+    kept = msgspec.structs.replace(
+        kept, config=config, force=kept.force or force, deploy=kept.deploy or force
+    )
     if generations is not None and (run / "result.json").exists():
         click.echo(
             "this run has opened its test part before; the ledger records that it does so again", err=True

@@ -27,8 +27,14 @@ __all__ = ["command"]
 )
 @click.option("--once", is_flag=True, help="Answer the jobs that wait, then end.")
 @click.option("--max-jobs", type=click.IntRange(1), help="End after that many.")
-@click.option("--population", type=int, default=100, show_default=True, help="Individuals of each study.")
-@click.option("--generations", type=int, default=10, show_default=True, help="Generations of each study.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON file with the fields of a study's configuration; see docs/forge.md.",
+)
+@click.option("--population", type=int, help="Individuals of each study.  [default: 100, or the file's]")
+@click.option("--generations", type=int, help="Generations of each study.  [default: 10, or the file's]")
 @click.option("--threads", type=int, help="Threads of the evaluation; the result does not depend on it.")
 @click.option(
     "--poll",
@@ -44,8 +50,9 @@ def command(
     dataset_root: Path,
     once: bool,
     max_jobs: int | None,
-    population: int,
-    generations: int,
+    config_file: Path | None,
+    population: int | None,
+    generations: int | None,
     threads: int | None,
     poll: float,
     as_json: bool,
@@ -57,21 +64,24 @@ def command(
     time: the next one takes the job up from the last generation. A job that fails three times goes to
     jobs/failed with the reason.
     """
-    from apex_nautilus.cli.forge_commands._progress import Progress
-    from apex_nautilus.forge import WORKER_CONFIG, ForgeError, work_once
+    from apex_nautilus.cli.forge_commands._progress import Progress, say_that_it_compiles
+    from apex_nautilus.forge import WORKER_CONFIG, EvolutionConfig, ForgeError, work_once
     from apex_nautilus.store import CatalogLayout, StoreError
 
+    asked = {"population": population, "generations": generations, "threads": threads}
     try:
-        config = msgspec.structs.replace(
-            WORKER_CONFIG, population=population, generations=generations, threads=threads
-        )
-    except ForgeError as error:
-        raise click.ClickException(str(error)) from None
+        config = WORKER_CONFIG
+        if config_file is not None:
+            config = msgspec.json.decode(config_file.read_bytes(), type=EvolutionConfig)
+        config = msgspec.structs.replace(config, **{k: v for k, v in asked.items() if v is not None})
+    except (ForgeError, msgspec.MsgspecError, OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{config_file or 'worker'}: {error}") from None
     layout = CatalogLayout(catalog).ensure()
     answered = 0
+    say_that_it_compiles(as_json)
     try:
         while max_jobs is None or answered < max_jobs:
-            with Progress("recycle job", generations, as_json=as_json) as progress:
+            with Progress("recycle job", config.generations, as_json=as_json) as progress:
                 status = work_once(
                     layout, lambda asset: _latest(dataset_root, asset), config=config, progress=progress.show
                 )
@@ -80,7 +90,7 @@ def command(
                     break
                 time.sleep(poll)
                 continue
-            answered += 1
+            answered += status.state != "todo"
             _report(status, as_json)
     except KeyboardInterrupt:
         click.echo("stopped; an unanswered job is taken up again by the next worker", err=True)
@@ -88,7 +98,7 @@ def command(
     except (StoreError, OSError) as error:
         raise click.ClickException(str(error)) from None
     if not as_json:
-        click.echo(f"{answered} jobs answered")
+        click.echo(f"{answered} jobs closed")
 
 
 def _latest(root: Path, asset: str):
