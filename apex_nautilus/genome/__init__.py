@@ -1,11 +1,11 @@
 """What a strategy is: data.
 
-A genome is a JSON file (`schema`): features by name, trees over them, a calibration, a bracket, a size. In come
-bytes, which `decode` turns into a `Genome` or refuses with a `GenomeError`; out go bytes (`encode`), the id of
-what acts (`genome_id`), and programs (`compile_genome`) which the interpreter runs one row at a time
-(`evaluate_row`, live), in ranges (`range_kernel`, replay) or a whole population at once (`evaluate_block`), with
-the same bits each way. Nothing in a file is ever executed. This room imports no other; the names of known
-features are passed in.
+A genome is a JSON file (`schema`): features by name, trees over them, a calibration, a bracket, a size. In
+come bytes, which `decode` turns into a `Genome` or refuses with a `GenomeError`; out go bytes (`encode`), the
+id of what acts (`genome_id`), and programs (`compile_genome`) which the interpreter runs one row at a time
+(`evaluate_row`, live), in ranges (`range_kernel`, replay) or a whole population at once (`evaluate_block`),
+with the same bits each way. Nothing in a file is ever executed. This room imports no other; the names of
+known features are passed in.
 """
 
 from apex_nautilus.genome.bytecode import (

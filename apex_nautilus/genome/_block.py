@@ -1,8 +1,10 @@
 """The loops over a block of rows: one short function a primitive.
 
-The bodies are the functions of `scalar`, no destination overlaps an operand, and every register is contiguous,
-so LLVM vectorises the loops without changing a bit.
+The bodies are the functions of `scalar`, no destination overlaps an operand, and every register is
+contiguous, so LLVM vectorises the loops without changing a bit.
 """
+
+# ruff: noqa: SIM109  (comparisons compile to one switch; a search in a tuple does not)
 
 from __future__ import annotations
 
@@ -65,8 +67,8 @@ def clean_column(column, X, feature, lo, hi):
 
 
 # A loop reads and writes registers of one flat array, each given by the offset of its first row. Offsets are
-# unsigned: a signed index may be negative in Python, and testing for that would cost more than the work. Loops
-# over slices would pay some 50 ns of reference counting an instruction, which is as much as the work as well.
+# unsigned: a signed index may be negative in Python, and testing for that would cost more than the work.
+# Loops over slices would pay some 50 ns of reference counting an instruction, as much as the work itself.
 
 
 def _unary(primitive):

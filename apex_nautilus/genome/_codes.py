@@ -15,6 +15,6 @@ OP_MAX_C: Final = 38
 OP_GT_C: Final = 39
 OP_LT_C: Final = 40
 
-#: Rows a ring, and the history before a block, hold: the next power of two above the longest window and the row
-#: itself.
+#: Rows a ring, and the history before a block, hold: the next power of two above the longest window and the
+#: row itself.
 RING: Final = 64

@@ -179,8 +179,8 @@ def _condition(book, table, g, v):
 def _count_uses(book, n_values, roots):
     """How often each value is needed; 0 for what no output needs.
 
-    A feature that is named is read, even where folding left it without use, so that counting NaN does not depend
-    on folding.
+    A feature that is named is read, even where folding left it without use, so that counting NaN does not
+    depend on folding.
     """
     for v in range(n_values):
         book[v, USES] = 1 if book[v, OP] == OP_FEATURE else 0
@@ -324,8 +324,8 @@ def _emit(opcodes, operands, at, op, destination, a, b, c):
 def _intern(book, table, g, op, a, b, c, bits):
     """The number of the value (op, a, b, c, bits), a new one if this genome has not used it yet.
 
-    `book` has a row a value; `table` is an open-addressing hash table of (genome, number), whose last row counts
-    the values.
+    `book` has a row a value; `table` is an open-addressing hash table of (genome, number), whose last row
+    counts the values.
     """
     last = table.shape[0] - 1
     h = op * 73856093 ^ a * 19349663 ^ b * 83492791 ^ c * 1640531513 ^ (bits ^ (bits >> 32)) * 2654435761

@@ -185,33 +185,37 @@ class _Reader:
     def _string(self) -> str:
         text, start = self.text, self.position + 1
         end = _PLAIN.match(text, start).end()  # type: ignore[union-attr]
-        pieces = [text[start:end]] if end > start else []
-        while text.startswith("\\", end):
-            escape = _ESCAPE.match(text, end + 1)
-            if escape is None:
-                raise self._error("bad escape in a string")
-            found = escape.group()
-            pieces.append(_SHORT[found] if len(found) == 1 else chr(int(found[1:], 16)))
-            start = escape.end()
-            end = _PLAIN.match(text, start).end()  # type: ignore[union-attr]
-            pieces.append(text[start:end])
-            if end - self.position > 6 * MAX_STRING:
-                break
-        if not text.startswith('"', end) and not end - self.position > MAX_STRING:
-            raise self._error("a string without an end, or with a control character in it")
-        value = pieces[0] if len(pieces) == 1 else "".join(pieces)
+        value = text[start:end]
+        if text.startswith("\\", end):
+            value, end = self._escaped(value, end)
         if len(value) > MAX_STRING:
             raise self._error(f"a string longer than {MAX_STRING} characters, the limit")
         if not text.startswith('"', end):
             raise self._error("a string without an end, or with a control character in it")
-        if len(pieces) > 1 and _SURROGATE.search(value):
+        self.position = end + 1
+        return value
+
+    def _escaped(self, head: str, end: int) -> tuple[str, int]:
+        """The string from its first escape on, and where it ends; it stops reading at the limit."""
+        text = self.text
+        pieces, length = [head], len(head)
+        while length <= MAX_STRING and text.startswith("\\", end):
+            escape = _ESCAPE.match(text, end + 1)
+            if escape is None:
+                raise self._error("bad escape in a string")
+            found = escape.group()
+            start = escape.end()
+            end = _PLAIN.match(text, start).end()  # type: ignore[union-attr]
+            pieces += (_SHORT[found] if len(found) == 1 else chr(int(found[1:], 16)), text[start:end])
+            length += 1 + end - start
+        value = "".join(pieces)
+        if _SURROGATE.search(value):
             # Escaped pairs are one character; whatever is still a surrogate after joining has no partner.
             try:
                 value = value.encode("utf-16", "surrogatepass").decode("utf-16")
             except UnicodeDecodeError:
                 raise self._error("a lone surrogate in a string") from None
-        self.position = end + 1
-        return value
+        return value, end
 
     def _number(self) -> int | float:
         match = _NUMBER.match(self.text, self.position)

@@ -1,7 +1,7 @@
 """Compiled genomes: `Program` for one, `ProgramBatch` for many.
 
 A program is three flat arrays (opcodes, operands, constants) and a few sizes, so that it can be handed to any
-compiled loop: the Forge's replay, the market simulator, a live strategy. See `_compiler` for the instructions.
+compiled loop: the Forge's replay, the market simulator, a live strategy. `_compiler` lists the instructions.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ class ProgramBatch:
     """Many compiled genomes in flat arrays.
 
     Program g is ``opcodes[code_at[g]:code_at[g + 1]]``, operands four times that range, and
-    ``constants[constant_at[g]:constant_at[g + 1]]``. ``shape[g]`` holds its registers, columns, rings, warm-up
-    rows and outputs.
+    ``constants[constant_at[g]:constant_at[g + 1]]``. ``shape[g]`` holds its registers, columns, rings,
+    warm-up rows and outputs.
 
     Besides, the batch is linked: `columns` lists every feature and window any program reads, each once, as
-    (opcode, feature, k, column of the feature), and ``body_*`` are the programs without the filling of columns,
-    their registers counted from the common columns. So a window is computed once for a whole population.
+    (opcode, feature, k, column of the feature), and ``body_*`` are the programs without the filling of
+    columns, their registers counted from the common columns. So a window is computed once a population.
     """
 
     opcodes: np.ndarray

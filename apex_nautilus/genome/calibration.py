@@ -1,6 +1,6 @@
 """From raw score to probability of winning, as numbers and as a kernel.
 
-Platt: p = sigmoid(a x + b) (Platt 1999). Isotonic: linear between the knots, flat beyond the first and the last.
+Platt: p = sigmoid(a x + b) (Platt 1999). Isotonic: linear between the knots, flat beyond the first and last.
 """
 
 from __future__ import annotations

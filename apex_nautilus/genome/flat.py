@@ -1,7 +1,7 @@
 """Trees as flat prefix arrays: what the compiler reads.
 
-A population of a thousand trees is one `Flat`, so that compiling costs no Python per node. Whoever holds trees
-in another prefix form (DEAP's individuals are lists in prefix order) writes the two token arrays directly.
+A population of a thousand trees is one `Flat`, so that compiling costs no Python per node. Whoever holds
+trees in another prefix form (DEAP's individuals are lists in prefix order) writes the token arrays directly.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -172,7 +173,7 @@ def batch_kernel(
     """Evaluate programs first .. last - 1 of a linked batch on rows lo .. hi - 1.
 
     `scratch` has shape (n_work, RING + block), `out` (programs, outputs, hi - lo), `invalid` (programs,); the
-    rest are the arrays of `ProgramBatch`. Each block's columns are filled once and every program runs on them.
+    rest are the arrays of `ProgramBatch`. A block's columns are filled once and every program runs on them.
     """
     block = scratch.shape[1] - RING
     spare = scratch.shape[0] - 1
@@ -318,6 +319,6 @@ def evaluate_block(
         targets = np.linspace(0, batch.body_at[-1], threads + 1)[1:-1]
         edges = [0, *(int(e) for e in np.searchsorted(batch.body_at, targets)), len(batch)]
         with ThreadPoolExecutor(threads) as pool:
-            for task in [pool.submit(work, a, b) for a, b in zip(edges, edges[1:], strict=False)]:
+            for task in [pool.submit(work, a, b) for a, b in pairwise(edges)]:
                 task.result()
     return out, invalid

@@ -123,7 +123,8 @@ _TABLE = (
     Primitive("std", OP_STD, (RAW,), FLOAT, "population standard deviation of the last k rows", True),
     Primitive("rank", OP_RANK, (RAW,), FLOAT,
               "share of the k - 1 rows before that lie below this one, ties half; 0.5 for k = 1", True),
-    Primitive("zscore", OP_ZSCORE, (RAW,), FLOAT, "(feature - mean) / std over the last k rows, 0 when flat", True),
+    Primitive("zscore", OP_ZSCORE, (RAW,), FLOAT,
+              "(feature - mean) / std over the last k rows, 0 when flat", True),
 )  # fmt: skip
 
 #: Name to primitive, in the order of the documentation.

@@ -1,7 +1,8 @@
 """Each primitive on one value, for numba: the definition that rows and blocks share.
 
-The loops over blocks and the kernel over one row call these same functions, so they cannot differ. All
-selections between two values at hand go through `_select`, so that they are instructions and not branches. The plain-Python twin that tests compare with is `reference`.
+The loops over blocks and the kernel over one row call these same functions, so they cannot differ. Selections
+between two values at hand go through `_select`, so that they are instructions and not branches. The plain
+twin in Python that tests compare with is `reference`.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ Calibration = Platt | Isotonic
 class VolatilityStop(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="volatility"
 ):
-    """Stop distance: `multiple` standard deviations of the last `window` log returns of the mid, a row each."""
+    """Stop distance: `multiple` standard deviations of the mid's last `window` log returns, row by row."""
 
     multiple: float = 1.0
     window: int = 50
@@ -98,8 +98,8 @@ class Bracket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sizing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much to stake.
 
-    `lo` and `hi` bound the fraction of mode ``evolved``: lo + (hi - lo) * sigmoid(size tree). Quantities are in
-    base units; `max_qty` None is no bound of the genome's own.
+    `lo` and `hi` bound the fraction of mode ``evolved``: lo + (hi - lo) * sigmoid(size tree). Quantities are
+    in base units; `max_qty` None is no bound of the genome's own.
     """
 
     mode: Literal["kelly", "evolved"] = "kelly"
@@ -209,5 +209,5 @@ class Genome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trees(self) -> tuple[Node, ...]:
-        """The genome's trees in the order of a program's outputs: signal, confidence, and size if it has one."""
+        """The trees in the order of a program's outputs: signal, confidence, and size if there is one."""
         return tuple(tree for tree in (self.signal, self.confidence, self.size) if tree is not None)

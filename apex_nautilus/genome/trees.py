@@ -20,7 +20,7 @@ def feature(index: int) -> Node:
 
 def constant(value: float) -> Node:
     """The terminal that is the number `value`."""
-    return Node(Constant(float(value)))
+    return Node(Constant(float(value) + 0.0))  # -0.0 acts as 0.0 and is written so
 
 
 def call(name: str, *children: Node, k: int | None = None) -> Node:
@@ -73,7 +73,7 @@ def tree_from_json(value: object, path: str, source: str) -> Node:
             if name == "Constant":
                 if not isinstance(content, int | float) or isinstance(content, bool):
                     raise error(f"Constant takes a number, not {_shown(content)}", path)
-                return Constant(float(content))
+                return Constant(float(content) + 0.0)
         raise error(f'primitive is a name, {{"Feature": i}} or {{"Constant": x}}, not {_shown(value)}', path)
 
     return build(value, path)
@@ -84,7 +84,6 @@ def tree_to_json(tree: Node) -> dict[str, object]:
     if isinstance(tree.primitive, Feature):
         return {"primitive": {"Feature": int(tree.primitive.index)}}
     if isinstance(tree.primitive, Constant):
-        # -0.0 acts as 0.0 (see `bytecode`) and is written so.
         return {"primitive": {"Constant": float(tree.primitive.value) + 0.0}}
     value: dict[str, object] = {"primitive": tree.primitive}
     if tree.k is not None:
@@ -113,8 +112,8 @@ def check_tree(tree: Node, n_features: int, path: str = "tree", source: str = "<
     Raises
     ------
     GenomeError
-        On an unknown primitive, a wrong number of children, a bad window, an unknown feature, a constant out of
-        range, more than 512 nodes, or a depth (edges from the root) above 17.
+        On an unknown primitive, a wrong number of children, a bad window, an unknown feature, a constant out
+        of range, more than 512 nodes, or a depth (edges from the root) above 17.
     """
     stack: list[tuple[Node, str, int, bool]] = [(tree, path, 0, False)]
     nodes = 0

@@ -137,7 +137,7 @@ def _check_kind(genome: Genome, require) -> None:
         require(
             bool(_PLAIN_NAME.fullmatch(name)) and not name.startswith("."),
             "artifact.file",
-            f"{name[:64]!r} is not a plain file name (no path separator; letters, digits, _ . -; at most 128)",
+            f"{name[:64]!r} is not a plain file name (no path separator; letters, digits, _ . -; <= 128)",
         )
         require(
             bool(_SHA256.fullmatch(genome.artifact.sha256)),
