@@ -20,11 +20,11 @@ if hasattr(DefaultOptions, "_nrt"):
     _OPTIONS["_nrt"] = False
 
 
-def entry[Function: Callable](function: Function) -> Function:
+def entry(function: Callable) -> Any:
     """Compile a kernel that Python may call too."""
     return njit(**_OPTIONS)(function)
 
 
-def kernel[Function: Callable](function: Function) -> Function:
+def kernel(function: Callable) -> Any:
     """Compile a private kernel that only kernels call; Python calling it would crash."""
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)

@@ -103,6 +103,62 @@ def _run(book, messages, start, slots, fates, fills, n_fills):
     return len(messages), n_fills, _DONE
 
 
+_PROBLEMS = (
+    "action",
+    "side",
+    "time_in_force",
+    "price",
+    "size",
+    "order_id (used before)",
+    "order_id (never submitted)",
+)
+_BOUND = 1 << 59
+
+
+@entry
+def _id_range(messages):
+    """Index of the first id that is none (-1 where all are), and the highest id."""
+    highest = np.int64(-1)
+    for i in range(len(messages)):
+        order_id = messages[i].order_id
+        if order_id < 0 or order_id >= 1 << 31:
+            return i, highest
+        highest = max(highest, order_id)
+    return -1, highest
+
+
+@entry
+def _first_bad(messages, seen):
+    """Index and problem (1-based in _PROBLEMS, 0 none) of the first bad message; marks ids in `seen`."""
+    for i in range(len(messages)):
+        message = messages[i]
+        action = message.action
+        order_id = message.order_id
+        if action > 4:
+            return i, 1
+        if action <= 1:
+            if abs(np.int64(message.side)) != 1:
+                return i, 2
+            if message.time_in_force > m.POST_ONLY:
+                return i, 3
+        if action in (0, 3) and abs(message.price) > _BOUND:
+            return i, 4
+        if action != 2 and (message.size < 1 or message.size > _BOUND):
+            return i, 5
+        if action <= 1:
+            if seen[order_id]:
+                return i, 6
+            seen[order_id] = 1
+        elif not seen[order_id]:
+            return i, 7
+    return 0, 0
+
+
+def _bad_message(messages: np.ndarray, at: int, problem: str) -> ValueError:
+    value = messages[at][problem.split(" ")[0]]
+    return ValueError(f"messages[{at}].{problem}: {value} is out of bounds")
+
+
 class OrderBook:
     """A limit order book with price-time priority.
 
@@ -204,9 +260,18 @@ class OrderBook:
         ValueError naming the first message that is out of bounds, before anything is applied.
         """
         messages = np.ascontiguousarray(messages, MESSAGE)
-        self._check(messages)
-        if len(messages):
-            self._next_id = max(self._next_id, int(messages["order_id"].max()) + 1)
+        if not len(messages):
+            return self._fills[:0].copy()
+        outside, highest = _id_range(messages)
+        if outside >= 0:
+            raise _bad_message(messages, outside, "order_id")
+        self._remember(highest + 1)
+        at, problem = _first_bad(messages, self._fates.copy())
+        if problem:
+            raise _bad_message(messages, at, _PROBLEMS[problem - 1])
+        self._next_id = max(self._next_id, highest + 1)
+        if len(self._fills) < len(messages) // 4:
+            self._fills = np.empty(len(messages) // 4, FILL)
         n_fills = self._apply(messages)
         return self._fills[:n_fills].copy()
 
@@ -259,15 +324,19 @@ class OrderBook:
             raise ValueError(f"size: {size} lots is not positive")
         order_id = self._next_id
         self._next_id += 1
+        self._remember(self._next_id)
         self._message[0] = (order_id, price, size, owner, action, side, kind)
         fills = self._fills[: self._apply(self._message)].copy()
         return OrderReport(order_id, int(self._fates[order_id]), int(fills["size"].sum()), fills)
 
-    def _apply(self, messages: np.ndarray) -> int:
-        if self._next_id > len(self._fates):
-            room = max(self._next_id, 2 * len(self._fates)) - len(self._fates)
+    def _remember(self, n: int) -> None:
+        """Make room for the slots and fates of the first `n` order ids."""
+        if n > len(self._fates):
+            room = max(n, 2 * len(self._fates)) - len(self._fates)
             self._slots = np.concatenate([self._slots, np.zeros(room, np.int32)])
             self._fates = np.concatenate([self._fates, np.zeros(room, np.uint8)])
+
+    def _apply(self, messages: np.ndarray) -> int:
         at, n_fills = 0, 0
         while True:
             memory = self._slots, self._fates, self._fills
@@ -280,47 +349,14 @@ class OrderBook:
                 self._book = m.grow_orders(self._book)
             else:
                 self._book = m.grow_levels(self._book, int(messages[at]["price"]))
-            at, n_fills, needs = _run(
-                self._book, messages, at, self._slots, self._fates, self._fills, n_fills
-            )
-        return n_fills
 
     def _slot_of(self, order_id: int) -> int:
         if not 0 <= order_id < len(self._fates) or self._fates[order_id] != RESTING:
             return -1
         return int(self._slots[order_id])
 
-    def _check(self, messages: np.ndarray) -> None:
-        new = messages["action"] <= MessageAction.MARKET
-        priced = (messages["action"] == MessageAction.LIMIT) | (messages["action"] == MessageAction.REPLACE)
-        sized = messages["action"] != MessageAction.CANCEL
-        ids = messages["order_id"]
-        known = np.zeros(len(messages), bool)
-        inside = (ids >= 0) & (ids < len(self._fates))
-        known[inside] = self._fates[ids[inside]] != UNKNOWN
-        fresh_ids = ids[new]
-        repeated = np.ones(len(fresh_ids), bool)
-        repeated[np.unique(fresh_ids, return_index=True)[1]] = False
-        again = known & new
-        again[np.flatnonzero(new)[repeated]] = True
-        bound = 1 << 59
-        for name, wrong in (
-            ("action", messages["action"] > MessageAction.REDUCE),
-            ("side", new & (np.abs(messages["side"]) != 1)),
-            ("time_in_force", new & (messages["time_in_force"] > POST_ONLY)),
-            ("price", priced & (np.abs(messages["price"]) > bound)),
-            ("size", sized & ((messages["size"] < 1) | (messages["size"] > bound))),
-            ("order_id", (ids < 0) | (ids >= 1 << 31)),
-            ("order_id (used before)", again),
-            ("order_id (never submitted)", ~new & ~known & ~np.isin(ids, fresh_ids)),
-        ):
-            if wrong.any():
-                at = int(np.argmax(wrong))
-                field = name.split(" ")[0]
-                raise ValueError(f"messages[{at}].{name}: {messages[field][at]} is out of bounds")
-
 
 def _in_range(name: str, value: int) -> int:
-    if not -(1 << 59) <= value <= 1 << 59:
+    if not -_BOUND <= value <= _BOUND:
         raise ValueError(f"{name}: {value} is outside +-2**59")
     return int(value)
