@@ -32,6 +32,7 @@ from typing import Any, Final
 
 from llvmlite import ir
 from numba import cfunc, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 POINTER: Final = types.CPointer(types.int64)
@@ -153,6 +154,18 @@ def store_float(typingctx: Any, pointer: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(POINTER, types.int64, types.float64), codegen
+
+
+@intrinsic
+def move_words(typingctx: Any, pointer: Any, to: Any, start: Any, count: Any) -> Any:
+    """Move `count` words of an array from offset `start` to offset `to`; the ranges may overlap."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base, to_, start_, count_ = args
+        cgutils.raw_memmove(builder, builder.gep(base, [to_]), builder.gep(base, [start_]), count_, 8)
+        return context.get_dummy_value()
+
+    return types.void(POINTER, types.int64, types.int64, types.int64), codegen
 
 
 # ---- calls ----------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from apex_nautilus.features.kernel import (
     ask_size,
     bid_price,
     bid_size,
+    move_words,
     pointer_to,
 )
 
@@ -74,8 +75,7 @@ def set_level(view, side, price, size):
         if size > 0:
             view[at + 2 * place - 1] = size
         else:
-            for k in range(at + 2 * place, at + 2 * n):
-                view[k - 2] = view[k]
+            move_words(view, at + 2 * (place - 1), at + 2 * place, 2 * (n - place))
             view[count_slot] = n - 1
         return
     if size <= 0:
@@ -84,12 +84,10 @@ def set_level(view, side, price, size):
         view[LEVELS_DROPPED] += 1
         if place == 0:
             return
-        for k in range(at + 2, at + 2 * place):
-            view[k - 2] = view[k]
+        move_words(view, at, at + 2, 2 * (place - 1))
         place -= 1
     else:
-        for k in range(at + 2 * n - 1, at + 2 * place - 1, -1):
-            view[k + 2] = view[k]
+        move_words(view, at + 2 * (place + 1), at + 2 * place, 2 * (n - place))
         view[count_slot] = n + 1
     view[at + 2 * place] = key
     view[at + 2 * place + 1] = size

@@ -7,7 +7,7 @@ from typing import Final
 
 from apex_nautilus.features.kernel import bar_close, load_float, shifted, store_float
 from apex_nautilus.features.registry import FeatureSpec, Kernels, register
-from apex_nautilus.features.ring import is_full, item, push
+from apex_nautilus.features.ring import is_full, item, push, ring_words
 
 _WINDOW: Final = 20
 
@@ -44,6 +44,6 @@ register(
         warmup_rows=_WINDOW,
         formula=f"1e4 population standard deviation of the last {_WINDOW} log returns",
         source="close-to-close volatility",
-        kernels=Kernels(value=_value, state_size=2 + _WINDOW),
+        kernels=Kernels(value=_value, state_size=1 + ring_words(_WINDOW)),
     )
 )

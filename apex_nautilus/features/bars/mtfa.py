@@ -14,7 +14,7 @@ from typing import Final
 
 from apex_nautilus.features.kernel import NOW_NS, PERIOD_NS, bar_close, load_float, shifted, store_float
 from apex_nautilus.features.registry import FeatureSpec, Kernels, register
-from apex_nautilus.features.ring import is_full, item, push
+from apex_nautilus.features.ring import is_full, item, push, ring_words
 
 _MOVES: Final = 10
 _CLOSES: Final = _MOVES + 1
@@ -26,7 +26,7 @@ _TIMEFRAMES: Final = 4
 _END_NS: Final = 0
 _LAST_CLOSE: Final = 1
 _RING_AT: Final = 2
-_WORDS: Final = _RING_AT + 1 + _CLOSES
+_WORDS: Final = _RING_AT + ring_words(_CLOSES)
 
 
 def _value(view, state):

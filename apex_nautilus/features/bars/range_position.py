@@ -6,14 +6,15 @@ from typing import Final
 
 from apex_nautilus.features.kernel import bar_close, bar_high, bar_low, shifted
 from apex_nautilus.features.registry import FeatureSpec, Kernels, register
-from apex_nautilus.features.ring import is_full, item, push
+from apex_nautilus.features.ring import is_full, item, push, ring_words
 
 _WINDOW: Final = 20
+_LOWS_AT: Final = ring_words(_WINDOW)
 
 
 def _value(view, state):
     highs = state
-    lows = shifted(state, 1 + _WINDOW)
+    lows = shifted(state, _LOWS_AT)
     push(highs, _WINDOW, bar_high(view))
     push(lows, _WINDOW, bar_low(view))
     if not is_full(highs, _WINDOW):
@@ -40,6 +41,6 @@ register(
         warmup_rows=_WINDOW - 1,
         formula=f"(close - lowest low) / (highest high - lowest low), over {_WINDOW} bars with this one",
         source="stochastic %K, Lane 1984",
-        kernels=Kernels(value=_value, state_size=2 * (1 + _WINDOW)),
+        kernels=Kernels(value=_value, state_size=2 * ring_words(_WINDOW)),
     )
 )

@@ -7,7 +7,7 @@ from typing import Final
 
 from apex_nautilus.features.kernel import bar_volume
 from apex_nautilus.features.registry import FeatureSpec, Kernels, register
-from apex_nautilus.features.ring import is_full, item, push
+from apex_nautilus.features.ring import is_full, item, push, ring_words
 
 _WINDOW: Final = 20
 
@@ -44,6 +44,6 @@ register(
         warmup_rows=_WINDOW - 1,
         formula=f"(volume - mean) / population standard deviation, over {_WINDOW} bars with this one",
         source="z-score; bound by Samuelson 1968",
-        kernels=Kernels(value=_value, state_size=1 + _WINDOW),
+        kernels=Kernels(value=_value, state_size=ring_words(_WINDOW)),
     )
 )
