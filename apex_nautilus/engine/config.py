@@ -88,8 +88,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Of the account.
     fills : {"touch", "nautilus"}
         ``touch``: resting orders are filled whole when the opposite touch reaches them, as in the replay.
-        ``nautilus``: only against the size displayed beyond their price, which agents take from each other until
-        the level changes.
+        ``nautilus``: only against the size displayed beyond their price, which agents take from each other
+        until the level changes.
     """
 
     treasury: float = 100_000.0

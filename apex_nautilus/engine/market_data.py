@@ -92,17 +92,21 @@ def batches(
         data_span(catalog_path, instrument_id)
     session = DataBackendSession(chunk_size=chunk_size)
     for data_cls in (OrderBookDelta, TradeTick):
+        # Never with start or end: the filtered query sorts again, by time alone, and shuffles a batch.
         session = catalog.backend_session(
-            data_cls=data_cls,
-            identifiers=list(instrument_ids),
-            end=None if end_ns is None else end_ns - 1,  # Nautilus includes it
-            session=session,
+            data_cls=data_cls, identifiers=list(instrument_ids), session=session
         )
     grouper = _Grouper(start_ns)
     for chunk in session.to_query_result():
-        ready = grouper.group(capsule_to_list(chunk))
+        data = capsule_to_list(chunk)
+        ended = end_ns is not None and data[-1].ts_init >= end_ns
+        if ended:
+            data = [item for item in data if item.ts_init < end_ns]
+        ready = grouper.group(data)
         if ready:
             yield ready
+        if ended:
+            break
     grouper.finish()
 
 

@@ -207,7 +207,7 @@ def test_a_second_entry_is_refused_while_a_position_is_open(tmp_path):
 
 
 def test_agents_of_one_instrument_do_not_touch_each_other(tmp_path):
-    """One retires in mid-position: only its own legs go, and the net position of the other stays guarded."""
+    """One retires in mid-position: only its own legs go, the others stay guarded."""
     touches = [(0, 60000.0, 60000.1), (10, 60001.0, 60001.1), (20, 60002.0, 60002.1), (30, 59985.0, 59985.1)]
     first = scripted("a", [LONG], retire_at=1)
     second = scripted("b", [(0, 1, 0.3, 60030.0, 59990.0, 60_000)])
@@ -246,7 +246,7 @@ def test_ledgers_add_up_to_the_account_to_the_cent(fills, legs, tmp_path):
 
 
 def test_whole_batches_and_single_changes_exit_at_the_same_events(tmp_path):
-    """Catalogs order each batch so that no prefix shows a false touch; single changes then do no harm here."""
+    """Catalogs order a batch so that no prefix shows a false touch; single changes then do no harm."""
     events = wandering_market(5, 300)
     entries = [(row, 1, 0.2, 60030.0, 59970.0, 500) for row in range(0, 280, 5)]
     trades = []
