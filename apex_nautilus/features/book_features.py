@@ -183,7 +183,6 @@ class BookFeatures:
             kernel.ROW_AT: row_at,
             kernel.FROZEN_AT: frozen_at,
             kernel.BUFFER_AT: buffer_at,
-            kernel.BUFFER_CAPACITY: buffer_size,
         }
         for slot, value in header.items():
             memory[slot] = value

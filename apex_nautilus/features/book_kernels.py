@@ -47,9 +47,7 @@ from apex_nautilus.features.kernel import (
     PLAN_AT,
     PRICE_UNITS,
     ROW_AGE_AT,
-    ROW_ASK,
     ROW_AT,
-    ROW_BID,
     ROW_COUNT,
     ROW_NS,
     ROW_WARM,
@@ -160,8 +158,6 @@ def apply_to(view, ts_init_ns, price, size, kind, side, flags):
         if view[AGE_AT + k] < view[WARMUP_ROWS + k]:
             warm = 0
     view[ROW_WARM] = warm
-    view[ROW_BID] = view[BID]
-    view[ROW_ASK] = view[ASK]
     return STATUS_PATH | STATUS_ROW
 
 
