@@ -189,12 +189,14 @@ def test_a_dataset_of_recorded_candles(samples, tmp_path):
     assert five.is_bars
     assert five.card.counts["rows"] + five.card.counts["cold_rows"] == 2_880
     np.testing.assert_array_equal(five.ts_ns, five.path_ts_ns[five.row_event])
+    assert five.path_close is not None
     np.testing.assert_allclose(five.path_ask - five.path_bid, 4e-4 * five.path_close, rtol=1e-9)
 
     # 15 minutes are made of the 5-minute bars, and traded on these.
     fifteen = build_dataset(tmp_path / "c", BTC.id, "15m", ["bar_return"], tmp_path / "fifteen")
     assert fifteen.path_ts_ns.size == 2_880
     assert (fifteen.ts_ns % (15 * MINUTE) == 0).all()
+    assert fifteen.path_close is not None
     closes = fifteen.path_close[fifteen.row_event]
     np.testing.assert_allclose(
         fifteen.features[1:, 0], np.log(closes[1:] / closes[:-1]) * 1e4, rtol=1e-6, atol=1e-6
