@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 
-from apex_nautilus.data import DataError
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.forge.config import EvolutionConfig
 from apex_nautilus.forge.errors import ForgeError
@@ -91,6 +90,8 @@ def work_once(
     The job's status: ``done`` with ``result["genome_id"]`` and ``result["gate"]``, ``failed`` after three
     attempts, or ``todo`` when this attempt failed and another is left; the reason is in it.
     """
+    from apex_nautilus.data import DataError  # imports Nautilus: not before there is work
+
     queue = FileJobQueue(layout)
     queue.recover()
     claim = queue.claim(owner or f"worker-{os.getpid()}")

@@ -27,7 +27,8 @@ FEATURES = ("imbalance", "pressure", "clv", "ofi_1")
 
 
 def market(n: int = 6000, *, edge: float = 0.6, seed: int = 1) -> Dataset:
-    """One row a second; a persistent state, seen as the feature `imbalance`, pushes the price by `edge` bps a row.
+    """One row a second; a persistent state, seen as the feature `imbalance`, pushes the price by `edge` bps a
+    row.
 
     The other features are noise. With ``edge=0`` there is nothing to be found.
     """

@@ -1,0 +1,257 @@
+"""A study repeats to the byte, resumes as if it had never stopped, and finds what is there to be found."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import planted
+import pytest
+
+from apex_nautilus.features import names
+from apex_nautilus.forge import EvolutionConfig, ForgeError, evolve
+from apex_nautilus.genome import Feature, decode, encode, walk
+from apex_nautilus.store import LedgerWriter, read_ledger
+
+CONFIG = EvolutionConfig(
+    population=24, generations=4, max_holds_s=(30.0, 60.0), hall_of_fame=5, min_trades=10, threads=1
+)
+SEED = 11
+
+
+def clock() -> int:
+    return 1_700_100_000 * 10**9
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted.market(4000)
+
+
+@pytest.fixture(scope="module")
+def result(data):
+    return evolve(data, CONFIG, SEED, clock=clock)
+
+
+def test_the_result_is_a_whole_genome_with_its_evidence(data, result):
+    genome = result.genome
+    assert decode(encode(genome), known_features=names()) == genome
+    assert genome.provenance.study_trials == result.trials.count == result.reports[-1].trials
+    assert genome.provenance.dataset_id == data.card.id
+    assert genome.provenance.study_sharpe_variance == result.trials.sharpe_variance
+    assert genome.provenance.created_at == "2023-11-16T02:00:00+00:00"
+    for part in (genome.evidence.in_sample, genome.evidence.out_of_sample):
+        assert part.trades > 0
+        assert part.costs_usd > 0.0
+        assert 0.0 <= part.psr <= 1.0
+        assert part.dsr <= part.psr
+    assert (genome.evidence.gate == "passed") == (not genome.evidence.gate_reasons)
+    used = {
+        n.primitive.index for tree in genome.trees for n in walk(tree) if isinstance(n.primitive, Feature)
+    }
+    assert used == set(range(len(genome.features)))
+
+
+def test_a_planted_edge_is_found_and_survives_out_of_sample(result):
+    genome = result.genome
+    signal_features = {
+        genome.features[n.primitive.index] for n in walk(genome.signal) if isinstance(n.primitive, Feature)
+    }
+    assert "imbalance" in signal_features
+    assert genome.evidence.out_of_sample.sharpe > 0.3
+    assert genome.evidence.out_of_sample.final_equity_usd > 210.0
+
+
+def test_noise_is_refused():
+    for seed in (1, 2, 3):
+        found = evolve(planted.market(3000, edge=0.0, seed=seed), CONFIG, seed, clock=clock)
+        assert found.genome.evidence.gate == "refused"
+        assert found.genome.evidence.gate_reasons
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_and_foreign_random_numbers_do_not_matter(data, result, threads):
+    random.seed(99)
+
+    def disturb(_report):
+        random.random()
+        random.seed(5)
+
+    state = random.getstate()
+    again = evolve(
+        data, msgspec.structs.replace(CONFIG, threads=threads), SEED, clock=clock, progress=disturb
+    )
+    assert encode(again.genome) == encode(result.genome)
+    assert again == result
+    assert random.getstate() != state  # disturb did; the study put back what it found each time
+
+
+def test_another_process_with_another_hash_seed_gives_the_same_bytes(result, tmp_path):
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import planted, test_study as t\n"
+        "from apex_nautilus.forge import evolve\n"
+        "from apex_nautilus.genome import encode\n"
+        "found = evolve(planted.market(4000), t.CONFIG, t.SEED, clock=t.clock)\n"
+        "sys.stdout.buffer.write(encode(found.genome))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(Path(__file__).parent)],
+        env={**os.environ, "PYTHONHASHSEED": "4242"},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == encode(result.genome)
+
+
+def test_another_seed_gives_another_course(data, result):
+    other = evolve(data, msgspec.structs.replace(CONFIG, generations=0), SEED + 1, clock=clock)
+    assert other.reports[0] != result.reports[0]
+
+
+def test_two_generations_and_two_more_equal_four(data, result, tmp_path):
+    checkpoint = tmp_path / "checkpoint.json"
+    half = msgspec.structs.replace(CONFIG, generations=2)
+    evolve(data, half, SEED, clock=clock, checkpoint=checkpoint)
+    shown = []
+    resumed = evolve(data, CONFIG, SEED, clock=clock, checkpoint=checkpoint, progress=shown.append)
+    assert [report.generation for report in shown] == [3, 4]
+    assert resumed == result
+    straight = tmp_path / "straight.json"
+    evolve(data, CONFIG, SEED, clock=clock, checkpoint=straight)
+    assert straight.read_bytes() == checkpoint.read_bytes()
+
+
+def test_an_interruption_keeps_the_last_generation_and_the_ledger_counts_no_trial_twice(
+    data, result, tmp_path
+):
+    checkpoint = tmp_path / "checkpoint.json"
+
+    def stop_at_two(report):
+        if report.generation == 2:
+            raise KeyboardInterrupt
+
+    with LedgerWriter(tmp_path, "forge-x") as ledger, pytest.raises(KeyboardInterrupt):
+        evolve(data, CONFIG, SEED, clock=clock, checkpoint=checkpoint, ledger=ledger, progress=stop_at_two)
+    # As if killed after the ledger was written and before the checkpoint was.
+    earlier = tmp_path / "earlier.json"
+    evolve(data, msgspec.structs.replace(CONFIG, generations=1), SEED, clock=clock, checkpoint=earlier)
+    with LedgerWriter(tmp_path, "forge-x") as ledger:
+        again = evolve(data, CONFIG, SEED, clock=clock, checkpoint=earlier, ledger=ledger)
+    assert again == result
+
+    records = read_ledger(tmp_path / "forge-x.jsonl")
+    numbers = [record.fields["number"] for record in records if record.kind == "trial"]
+    assert numbers == list(range(result.trials.count))
+    kinds = [record.kind for record in records]
+    assert kinds.count("study") == kinds.count("test_opened") == kinds.count("gate") == 1
+    assert kinds.count("generation") == CONFIG.generations + 1
+    (gate,) = (record.fields for record in records if record.kind == "gate")
+    assert gate["genome_id"] == result.genome.id
+    assert gate["trials"]["count"] == result.trials.count
+    sharpes = [
+        record.fields["sharpe"]
+        for record in records
+        if record.kind == "trial" and record.fields["trades"] >= CONFIG.min_trades
+    ]
+    assert result.trials.sharpe_variance == pytest.approx(np.var(sharpes, ddof=1))
+
+
+def test_the_test_part_is_opened_after_the_last_generation(data, tmp_path):
+    with LedgerWriter(tmp_path, "forge-x") as ledger:
+        evolve(data, CONFIG, SEED, clock=clock, ledger=ledger)
+    kinds = [record.kind for record in read_ledger(tmp_path / "forge-x.jsonl")]
+    opened = kinds.index("test_opened")
+    assert set(kinds[:opened]) == {"study", "trial", "generation"}
+    assert kinds[opened + 1 :] == ["gate"]
+
+
+def test_the_test_part_decides_nothing_but_the_verdict(data, result):
+    """Spoil the test part: the same genome comes out, with other evidence."""
+    lo = data.splits(60 * 10**9, CONFIG.train, CONFIG.validation).test[0]
+    features = data.features.copy()
+    features[lo:] = -features[lo:]
+    spoiled = evolve(dataclasses.replace(data, features=features), CONFIG, SEED, clock=clock)
+    assert spoiled.genome.id == result.genome.id
+    assert spoiled.hall == result.hall
+    assert spoiled.genome.evidence.in_sample == result.genome.evidence.in_sample
+    assert spoiled.genome.evidence.out_of_sample != result.genome.evidence.out_of_sample
+
+
+def test_a_checkpoint_of_another_study_or_a_damaged_one_is_refused(data, tmp_path):
+    checkpoint = tmp_path / "checkpoint.json"
+    brief = msgspec.structs.replace(CONFIG, generations=0, lottery=0)
+    evolve(data, brief, SEED, clock=clock, checkpoint=checkpoint)
+    with pytest.raises(ForgeError, match="the seed or the configuration differs"):
+        evolve(data, brief, SEED + 1, clock=clock, checkpoint=checkpoint)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(ForgeError, match="not a checkpoint"):
+        evolve(data, brief, SEED, clock=clock, checkpoint=checkpoint)
+
+
+def test_each_behaviour_is_evaluated_once(data, result):
+    for report in result.reports:
+        assert report.new_trials + report.duplicates <= CONFIG.population
+    assert sum(report.new_trials for report in result.reports) == result.trials.count
+    assert any(report.duplicates for report in result.reports[1:])
+
+
+def test_the_best_never_gets_worse(result):
+    best = [report.best for report in result.reports]
+    assert best == sorted(best)
+
+
+def test_seeds_take_part_and_are_named(data, result, tmp_path):
+    brief = msgspec.structs.replace(CONFIG, generations=0, lottery=0)
+    with LedgerWriter(tmp_path, "forge-x") as ledger:
+        seeded = evolve(data, brief, SEED + 5, clock=clock, seeds=(result.genome,), ledger=ledger)
+    plain = evolve(data, brief, SEED + 5, clock=clock)
+    assert seeded.reports[0].best >= result.reports[-1].best >= plain.reports[0].best
+    assert seeded.genome.provenance.parents == (result.genome.id,)
+    assert read_ledger(tmp_path / "forge-x.jsonl")[0].fields["seeds"] == [result.genome.id]
+
+
+def test_a_seed_that_needs_an_unknown_feature_is_left_out_and_said_so(data, result, tmp_path):
+    stranger = msgspec.structs.replace(
+        result.genome,
+        features=tuple("spread_bps" for _ in result.genome.features[:1]) + result.genome.features[1:],
+    )
+    brief = msgspec.structs.replace(CONFIG, generations=0, lottery=0)
+    with LedgerWriter(tmp_path, "forge-x") as ledger:
+        evolve(data, brief, SEED, clock=clock, seeds=(stranger,), ledger=ledger)
+    assert read_ledger(tmp_path / "forge-x.jsonl")[0].fields["seeds_left_out"] == [stranger.id]
+
+
+def test_an_excluded_genome_is_not_chosen_again(data, result):
+    other = evolve(data, CONFIG, SEED, clock=clock, exclude={result.genome.id})
+    assert other.genome.id == result.hall[1]
+    with pytest.raises(ForgeError, match="may not be chosen again"):
+        evolve(data, CONFIG, SEED, clock=clock, exclude=set(result.hall))
+
+
+def test_data_too_short_to_split_is_refused_with_the_reason(data):
+    short = planted.market(60)
+    with pytest.raises(ForgeError, match="part would be empty"):
+        evolve(short, CONFIG, SEED, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("population", 2),
+        ("mutation", 1.5),
+        ("train", 0.9),
+        ("max_nodes", 1000),
+        ("elites", 24),
+        ("max_depth", 18),
+    ],
+)
+def test_a_configuration_that_cannot_work_says_so(field, value):
+    with pytest.raises(ForgeError):
+        msgspec.structs.replace(CONFIG, **{field: value})
