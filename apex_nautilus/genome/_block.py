@@ -24,6 +24,7 @@ from apex_nautilus.genome._codes import (
     OP_MUL_C,
     RING,
 )
+from apex_nautilus.genome._select import widest_vectors
 from apex_nautilus.genome.primitives import (
     OP_ABS,
     OP_ADD,
@@ -74,6 +75,7 @@ def clean_column(column, X, feature, lo, hi):
 def _unary(primitive):
     @njit(error_model="numpy")
     def loop(s, d, a, n):
+        widest_vectors()
         for i in range(n):
             s[d + i] = primitive(s[a + i])
 
@@ -83,6 +85,7 @@ def _unary(primitive):
 def _binary(primitive):
     @njit(error_model="numpy")
     def loop(s, d, a, b, n):
+        widest_vectors()
         for i in range(n):
             s[d + i] = primitive(s[a + i], s[b + i])
 
@@ -92,6 +95,7 @@ def _binary(primitive):
 def _with_constant(primitive):
     @njit(error_model="numpy")
     def loop(s, d, a, c, n):
+        widest_vectors()
         for i in range(n):
             s[d + i] = primitive(s[a + i], c)
 
@@ -101,6 +105,7 @@ def _with_constant(primitive):
 def _constant_first(primitive):
     @njit(error_model="numpy")
     def loop(s, d, a, c, n):
+        widest_vectors()
         for i in range(n):
             s[d + i] = primitive(c, s[a + i])
 
@@ -136,18 +141,21 @@ _c_div = _constant_first(scalar.divide)
 
 @njit(error_model="numpy")
 def _if(s, d, a, b, c, n):
+    widest_vectors()
     for i in range(n):
         s[d + i] = scalar.select(s[a + i], s[b + i], s[c + i])
 
 
 @njit
 def _fill(s, d, c, n):
+    widest_vectors()
     for i in range(n):
         s[d + i] = c
 
 
 @njit
 def _store(out, output, at, s, a, n):
+    widest_vectors()
     for i in range(n):
         out[output, at + i] = s[a + i]
 

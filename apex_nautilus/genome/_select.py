@@ -61,3 +61,20 @@ def bits_float(typingctx, value):
         return builder.bitcast(arguments[0], ir.DoubleType())
 
     return types.float64(types.int64), codegen
+
+
+@intrinsic
+def widest_vectors(typingctx):
+    """Let LLVM use the machine's widest vectors in the function this is called in.
+
+    On processors with 512-bit vectors LLVM prefers 256 bits, because the first of them slowed down; those of
+    today do not. The width changes no result: every lane computes what scalar code would.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        attributes = builder.function.attributes
+        if isinstance(attributes, set):  # llvmlite's own `add` knows only attributes without a value
+            set.add(attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.none(), codegen

@@ -14,7 +14,7 @@ from numba import njit
 
 from apex_nautilus.genome import scalar
 from apex_nautilus.genome._codes import RING
-from apex_nautilus.genome._select import choose
+from apex_nautilus.genome._select import choose, widest_vectors
 from apex_nautilus.genome.primitives import OP_DELTA, OP_LAG, OP_MEAN, OP_RANK, OP_STD
 
 
@@ -86,6 +86,7 @@ def window_block(s, d, c, spare, op, k, row, n):
     n : uint64
         Rows.
     """
+    widest_vectors()
     back = np.uint64(k)
     one = np.uint64(1)
     look_back = k if op <= OP_DELTA else k - 1
