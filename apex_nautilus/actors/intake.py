@@ -113,7 +113,7 @@ class Intake:
         claim = self._layout.incoming / (_CLAIM + name)
         started = perf_counter_ns()
         try:
-            genome = self._validated(claim, name)
+            genome = self.read(claim, name)
             where = living(genome.id)
             if where is not None:
                 raise GenomeError(
@@ -131,10 +131,19 @@ class Intake:
         move(claim, target)
         return Arrival(name, target, genome, "", micros)
 
-    def _validated(self, claim: Path, name: str) -> Genome:
+    def read(self, path: Path, name: str) -> Genome:
+        """Read and check the genome in the file at `path`, called `name` in messages.
+
+        Raises
+        ------
+        GenomeError
+            When anything about it is not what it must be.
+        OSError
+            When it cannot be read.
+        """
         if not name.endswith(".json"):
             raise GenomeError("a genome is a .json file; see docs/genome.md", source=name)
-        genome = decode(_read_regular(claim, name), known_features=self._features, source=name)
+        genome = decode(_read_regular(path, name), known_features=self._features, source=name)
         if genome.instrument_id not in self._instruments:
             known = ", ".join(sorted(self._instruments))
             raise GenomeError(

@@ -24,7 +24,7 @@ from apex_nautilus.actors.contest import (
     choose_opponent,
     decide_contest,
 )
-from apex_nautilus.actors.intake import Arrival, Intake
+from apex_nautilus.actors.intake import Arrival, Intake, is_unfinished
 from apex_nautilus.actors.roster import Agent, Roster, common_equities
 from apex_nautilus.genome import Genome, GenomeError, decode
 from apex_nautilus.store import CatalogLayout, list_champions
@@ -97,15 +97,25 @@ class PitCrew:
             found.append(Installed(genome, path, champion.slot, champion.epoch))
         for instrument_id in self._roster.instruments:
             for path in sorted(self._layout.challengers(instrument_id).glob("*.json")):
-                try:
-                    genome = decode(path.read_bytes(), known_features=self._features, source=path.name)
-                except GenomeError:
+                if is_unfinished(path.name):
+                    continue
+                genome = self._challenger(path, instrument_id)
+                if genome is None or any(other.genome.id == genome.id for other in found):
                     # Taken by an earlier version, or put here by hand: it goes through the door again, which
                     # refuses it with its reason or takes it.
                     path.rename(self._layout.incoming / path.name)
-                    continue
-                found.append(Installed(genome, path, "", 0))
+                else:
+                    found.append(Installed(genome, path, "", 0))
         return found
+
+    def _challenger(self, path: Path, instrument_id: str) -> Genome | None:
+        """The genome of a challenger's file, or None where the door would not have let it to this place."""
+        try:
+            genome = self._intake.read(path, path.name)
+        except (GenomeError, OSError):
+            return None
+        proper = self._layout.challenger_file(instrument_id, genome.id)
+        return genome if genome.instrument_id == instrument_id and path == proper else None
 
     def take(self) -> list[Arrival]:
         """Take everything that lies whole in ``incoming/``."""

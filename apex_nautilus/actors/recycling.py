@@ -128,7 +128,9 @@ def wait_for_answer(queue: FileJobQueue, job_id: str, timeout_s: float, *, poll_
     give_up = time.monotonic() + timeout_s
     while True:
         status = queue.status(job_id)
+        # A job that is renamed from one folder to the next while they are listed is in none of them for a
+        # moment: not to be found is no answer.
         state = "unknown" if status is None else status.state
-        if state in ("done", "failed", "unknown") or time.monotonic() >= give_up:
+        if state in ("done", "failed") or time.monotonic() >= give_up:
             return state
         time.sleep(min(poll_s, max(timeout_s, 0.001)))

@@ -133,15 +133,19 @@ class TrialBook:
 
     def __init__(self) -> None:
         self._sharpe: dict[str, float] = {}
+        self._trials: Trials | None = Trials(0, 0.0)
 
     def record(self, agent: str, returns: Sequence[float], limits: Limits) -> None:
         """Set the ratio of `agent` by its returns so far, over the window that it is judged by."""
         enough = len(returns) >= limits.min_trades
         self._sharpe[agent] = sharpe_ratio(returns[-limits.window :]) if enough else 0.0
+        self._trials = None
 
     def trials(self) -> Trials:
         """Count and sample variance (0 below two agents) of all ratios on record."""
-        return Trials(len(self._sharpe), trial_variance(list(self._sharpe.values())))
+        if self._trials is None:  # asked at every mark, changed by closed trades alone
+            self._trials = Trials(len(self._sharpe), trial_variance(list(self._sharpe.values())))
+        return self._trials
 
 
 def judge(vitals: Vitals, limits: Limits, trials: Trials) -> Verdict:

@@ -177,7 +177,7 @@ def test_sudden_death_closes_buries_and_asks_for_a_descendant_of_the_best(tmp_pa
     best, worse = genome(p=0.61, dsr=0.7), genome(p=0.62, dsr=0.3)
     layout = catalog(tmp_path, champions={"btc-1": poor})
     for kept in (best, worse):
-        (layout.retired / f"btc-1.{1 if kept is best else 2:06d}.{kept.id}.json").write_bytes(encode(kept))
+        (layout.retired / f"strategy_challenger_{kept.id}.json").write_bytes(encode(kept))
     drawdown = {"decay_psr": 0.0, "drawdown": 0.5}
     engine = simulate(
         arena_config(layout, {"btc-1": BTC_ID}, limits=drawdown), {BTC_ID: path(60, bps_per_s=5.0)}
@@ -306,7 +306,7 @@ def recycled_run(root: Path):
         layout, {"btc-1": BTC_ID}, limits=NO_DECAY, worker_wait_s=60.0, contest={**QUICK, "min_shadow_s": 2.0}
     )
     stop = threading.Event()
-    answers = [doomed(k, slot="btc-1") for k in (1, 2, 3)]
+    answers = [doomed(k / 4, slot="btc-1") for k in range(1, 60)]
     worker = threading.Thread(target=answer_jobs, args=(layout, stop, answers), daemon=True)
     worker.start()
     try:
