@@ -18,3 +18,7 @@ __all__ = ["main"]
 @click.version_option(__version__, package_name="apex_nautilus")
 def main() -> None:
     """Trade, judge and swap evolved strategies on NautilusTrader."""
+
+
+if __name__ == "__main__":
+    main()

@@ -18,3 +18,7 @@ __all__ = ["main"]
 @click.version_option(__version__, package_name="apex_nautilus")
 def main() -> None:
     """Evolve trading strategies, prove them out of sample, replace the dead."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""An arena's run as curves, happenings and tables, for the report and the terminal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from apex_nautilus.actors.result import AgentResult, ArenaResult
+from apex_nautilus.engine.report import Curve, Happening, ReportTable
+
+__all__ = ["agent_rows", "arena_curves", "arena_happenings", "arena_tables"]
+
+AGENT_HEADERS = ("slot", "agent", "role", "genome", "fills", "fees", "equity", "return", "end")
+
+
+def arena_curves(result: ArenaResult) -> list[Curve]:
+    """Equity of every champion over its life; agents of one slot share a colour. Shadows are left out."""
+    curves = []
+    for name, agent in result.agents.items():
+        if agent.birth.role != "champion":
+            continue
+        ts_ns = np.concatenate([[agent.born_ns], agent.ts_ns])
+        equity = np.concatenate([[agent.birth.capital], agent.equity])
+        if agent.burial is not None:
+            ts_ns = np.concatenate([ts_ns, [agent.buried_ns]])
+            equity = np.concatenate([equity, [agent.burial.cash]])
+        curves.append(Curve(name, ts_ns, equity, group=agent.birth.slot))
+    return curves
+
+
+def arena_happenings(result: ArenaResult) -> list[Happening]:
+    """Births of champions, deaths, swaps, promotions and jobs, one lane a slot."""
+    found = [
+        Happening(agent.born_ns, "birth", agent.birth.slot, f"{name}: genome {agent.birth.genome}")
+        for name, agent in result.agents.items()
+        if agent.birth.role == "champion"
+    ]
+    found += [Happening(ts, "death", d.slot, f"{d.agent}: {d.reason}") for ts, d in result.deaths]
+    found += [
+        Happening(ts, "swap", s.slot, f"{s.outgoing or 'empty slot'} gives way to {s.incoming}") for ts, s in result.swaps
+    ]
+    found += [Happening(ts, "promotion", p.slot, f"{p.agent}: {p.reason}") for ts, p in result.promotions]
+    found += [Happening(ts, "job", j.slot, f"replacement of {j.terminated} asked for") for ts, j in result.jobs]
+    return sorted(found, key=lambda h: (h.ts_ns, h.lane, h.kind))
+
+
+def _fees(agent: AgentResult) -> float:
+    return sum(fill.fee for fill in agent.fills)
+
+
+def agent_rows(result: ArenaResult) -> list[tuple]:
+    """One row an agent in the order of births, as `AGENT_HEADERS` names them."""
+    rows = []
+    for name, agent in result.agents.items():
+        gain = agent.final_equity / agent.birth.capital - 1.0
+        end = "alive" if agent.burial is None else agent.burial.cause
+        rows.append(
+            (agent.birth.slot, name, agent.birth.role, agent.birth.genome, len(agent.fills), round(_fees(agent), 2),
+             round(agent.final_equity, 2), f"{gain:+.1%}", end)
+        )  # fmt: skip
+    return rows
+
+
+def arena_tables(result: ArenaResult) -> list[ReportTable]:
+    """Agents, verdicts, swaps, jobs and refused files."""
+    tables = [ReportTable("Agents, in the order of their births", AGENT_HEADERS, agent_rows(result))]
+    if result.deaths or result.promotions:
+        rows = [
+            (d.slot, d.agent, d.verdict, d.reason, round(d.equity, 2), d.trades, _short(d.sharpe), _short(d.psr),
+             _short(d.dsr), d.trials)
+            for _, d in sorted([*result.deaths, *result.promotions], key=lambda item: item[0])
+        ]  # fmt: skip
+        headers = ("slot", "agent", "verdict", "reason", "equity", "trades", "Sharpe a trade", "PSR", "DSR", "trials")
+        tables.append(ReportTable("Verdicts", headers, rows))
+    if result.swaps:
+        rows = [(s.slot, s.epoch, s.outgoing or "(empty)", s.incoming) for _, s in result.swaps]
+        tables.append(ReportTable("Changes of champion", ("slot", "epoch", "outgoing", "incoming genome"), rows))
+    if result.jobs:
+        rows = [(j.slot, j.job, j.terminated, j.seed or "-") for _, j in result.jobs]
+        tables.append(ReportTable("Replacements asked for", ("slot", "job", "terminated", "seeded with"), rows))
+    if result.rejections:
+        tables.append(ReportTable("Refused files", ("file", "reason"), [(r.name, r.reason) for _, r in result.rejections]))
+    return tables
+
+
+def _short(value: float) -> float | str:
+    return round(value, 4) if np.isfinite(value) else "-"
