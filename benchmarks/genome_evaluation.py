@@ -1,9 +1,9 @@
 """Trees per second: many genomes on many rows, one core, float64.
 
-The unit is node evaluations: all nodes of all trees, terminals too, times rows, per second. Ours starts, as DEAP
-does, from DEAP individuals: turning them into tokens and compiling them is part of the time. Each peer gets the
-same trees, over primitives it has, as numpy functions without our clamping of overflow (which costs the peers
-nothing and us a little); outputs are compared where no value on the way exceeds 1e12.
+The unit is node evaluations: all nodes of all trees, terminals too, times rows, per second. Ours starts, as
+DEAP does, from DEAP individuals: turning them into tokens and compiling them is part of the time. Each peer
+gets the same trees, over primitives it has, without our clamping of overflow; outputs are compared where they
+are tame.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from benchmarks.harness import MissingPeer, Row, compare, missing_row, peer_vers
 UNIT = "node evaluations/s"
 FEATURES = 8
 SHARED = ("add", "sub", "mul", "abs", "min", "max")
+#: pyoperon 0.5 has min and max too, but answers to each with the other.
+OPERON = ("add", "sub", "mul", "abs")
 
 
 def run(quick: bool) -> Iterator[Row]:
@@ -208,12 +210,11 @@ def _against_operon(n_trees: int, X) -> Iterator[Row]:
     except MissingPeer as missing:
         yield missing_row("genome_evaluation_pyoperon_f32", UNIT, "pyoperon", "", str(missing))
         return
-    _, individuals = _population(SHARED, n_trees)
+    _, individuals = _population(OPERON, n_trees)
     kinds = operon.NodeType
-    types = {
-        "add": kinds.Add, "sub": kinds.Sub, "mul": kinds.Mul, "abs": kinds.Abs, "min": kinds.Fmin, "max": kinds.Fmax,
-    }  # fmt: skip
-    dataset = operon.Dataset(np.asfortranarray(X, np.float32))
+    types = {"add": kinds.Add, "sub": kinds.Sub, "mul": kinds.Mul, "abs": kinds.Abs}
+    single = np.asfortranarray(X, np.float32)  # the dataset is a view of it and does not keep it alive
+    dataset = operon.Dataset(single)
     hashes = {v.Index: v.Hash for v in dataset.Variables}
 
     def convert(individual):
@@ -239,7 +240,7 @@ def _against_operon(n_trees: int, X) -> Iterator[Row]:
         operon.EvaluateTrees(trees, dataset, span, theirs_out, 1)
 
     theirs()
-    same = _same(ours(), list(theirs_out), 2e-2)
+    same = _same(ours(), list(theirs_out), 1e-2)
     yield compare(
         "genome_evaluation_pyoperon_f32",
         ours,
@@ -248,7 +249,7 @@ def _against_operon(n_trees: int, X) -> Iterator[Row]:
         unit=UNIT,
         peer=f"{peer_version('pyoperon')} (float32)",
         goal_ratio=None,
-        same_work=f"{same} (it computes in float32, ours in float64); {', '.join(SHARED)}",
+        same_work=f"{same} (it computes in float32, ours in float64); {', '.join(OPERON)}",
     )
 
 
@@ -272,7 +273,8 @@ def _live_row(X) -> Row:
     seconds = [once() for _ in range(5)]
     median = sorted(seconds)[2]
     return Row(
-        "genome_evaluation_live_row", "us/row", median * 1e6, "bound", 2.0, 2.0 / (median * 1e6), "<= 2 us a row",
+        "genome_evaluation_live_row", "us/row", median * 1e6, "bound", 2.0, 2.0 / (median * 1e6),
+        "<= 2 us a row",
         median <= 2e-6, f"one tree of {len(program.opcodes)} instructions, called from Python", 5,
         (max(seconds) - min(seconds)) / median,
     )  # fmt: skip
