@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from apex_nautilus.forge._replay_jit import kernel
 from apex_nautilus.forge._replay_records import EXIT_MAX_HOLD, EXIT_STOP, EXIT_TAKE_PROFIT
 from apex_nautilus.risk import walk_kernel
 
@@ -11,13 +10,15 @@ from apex_nautilus.risk import walk_kernel
 SCAN = 64
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def first_at_or_after(times, moment: int, start: int) -> int:
     """Return the first index >= `start` with ``times[index] >= moment``, or ``len(times)``; gallops from
     `start`."""
     n = times.shape[0]
     if start >= n or times[start] >= moment:
         return start
+    if times[n - 1] < moment:
+        return n
     step = 1
     low = start
     while low + step < n and times[low + step] < moment:
@@ -33,7 +34,7 @@ def first_at_or_after(times, moment: int, start: int) -> int:
     return high
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def first_crossing(floor_prices, floor: float, ceiling_prices, ceiling: float, start: int, end: int) -> int:
     """Return the first event in [start, end] with floor price <= floor or ceiling price >= ceiling, or ``end
     + 1``."""
@@ -53,7 +54,7 @@ def first_crossing(floor_prices, floor: float, ceiling_prices, ceiling: float, s
     return end + 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def find_exit(market, side: int, take_profit: float, stop: float, start: int, end: int, close_event: int):
     """Return (event, kind) of the exit in [start, end], kind 0 where there is none.
 
@@ -73,14 +74,14 @@ def find_exit(market, side: int, take_profit: float, stop: float, start: int, en
     return end + 1, 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def market_price(market, event: int, direction: int, quantity: float) -> float:
     """Return the average price of a market order on the book of `event` (of a bar: at its close)."""
     touch = market.ask[event] if direction > 0 else market.bid[event]
     return walk_kernel(market.depth[event], direction, quantity, touch)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def exit_price(
     market, event: int, kind: int, side: int, quantity: float, take_profit: float, stop: float
 ) -> float:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from apex_nautilus.forge._replay_fills import exit_price, find_exit, first_at_or_after, market_price
+from apex_nautilus.forge._replay_jit import kernel
 from apex_nautilus.forge._replay_records import EXIT_END, EXIT_MAX_HOLD, EXIT_STOP, EXIT_TAKE_PROFIT
 from apex_nautilus.forge.fitness import time_to_target_kernel
-from apex_nautilus.genome import range_kernel
+from apex_nautilus.genome import LIMIT, range_kernel
 from apex_nautilus.risk import (
     BELOW_MINIMUM,
     ORDER,
@@ -25,14 +24,16 @@ from apex_nautilus.risk import (
 )
 from apex_nautilus.risk.bracket import STOP_VOLATILITY
 
-#: Rows evaluated at once: outputs and temporaries of a typical program stay in the first-level cache.
+#: Rows evaluated at once after an exit, doubled up to `MAX_BLOCK` while nothing is entered: what an entry
+#: makes superfluous stays small, and long waits pay little for starting blocks.
 BLOCK = 256
+MAX_BLOCK = 1024
 
 #: Rows on which confidence and size are evaluated at once, from the first row that signals.
 FULL_BLOCK = 32
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def first_signal(signals, start: int, end: int, threshold: float) -> int:
     """Return the first place in [start, end) where the signal is beyond +-threshold, or `end`."""
     place = start
@@ -50,13 +51,13 @@ def first_signal(signals, start: int, end: int, threshold: float) -> int:
     return end
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def equity_of(state) -> float:
     """Return the equity of a flat agent."""
     return state.capital + (state.realised - state.fees)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def note_equity(state, result, equity: float) -> None:
     """Move the running peak and the largest drawdown."""
     if equity > state.peak:
@@ -66,7 +67,7 @@ def note_equity(state, result, equity: float) -> None:
         result.max_drawdown = fall
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def marked_equity(market, state, event: int) -> float:
     """Return equity with the open position at the touch it would close on at `event`, its entry fee paid."""
     equity = equity_of(state)
@@ -77,7 +78,7 @@ def marked_equity(market, state, event: int) -> float:
     return equity
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def close_position(market, rules, state, result, trades, event: int, kind: int) -> None:
     """Leave the position at `event`, book the trade, and say whether target or ruin has come."""
     side = state.side
@@ -141,7 +142,7 @@ def close_position(market, rules, state, result, trades, event: int, kind: int) 
         result.ruin_ts_ns = market.ts_ns[event]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def try_entry(market, rules, state, result, row, signal, score, size_output, last_event, latency_ns) -> bool:
     """Decide on `row` and open the position where the order would fill by `last_event`; return whether it
     did."""
@@ -205,19 +206,30 @@ def try_entry(market, rules, state, result, row, signal, score, size_output, las
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
+def cleaned(value: float) -> float:
+    """Return a feature as the interpreter reads it: NaN is 0, the rest held to +-LIMIT."""
+    if math.isnan(value):
+        return 0.0
+    return min(max(value, -LIMIT), LIMIT)
+
+
+@kernel
 def advance(
-    market, rules, signal_code, signal_operands, opcodes, operands, constants, n_outputs, state, result,
-    trades, scratch, signals, outputs, lo, hi, last_event, latency_ns,
+    market, rules, signal_code, signal_operands, opcodes, operands, constants, sources, n_outputs, state,
+    result, trades, scratch, signals, outputs, lo, hi, last_event, latency_ns,
 ) -> None:  # fmt: skip
     """Replay rows [lo, hi): check the open position up to the last of their events, decide wherever flat.
 
     Rows [signal_from, signal_to) have their signal in `signals`, rows [full_from, full_to) all outputs in
-    `outputs`.
+    `outputs`; outputs that are plain features are read from their columns instead.
     """
     end = market.row_event[hi - 1]
+    columns = market.features.T
+    direct = sources[0] >= 0 and sources[1] >= 0 and (n_outputs < 3 or sources[2] >= 0)
     row = max(lo, state.next_row)
     signal_from = signal_to = full_from = full_to = hi
+    block = BLOCK
     while result.ruin_ts_ns < 0:
         if state.side != 0:
             event, kind = find_exit(
@@ -230,50 +242,60 @@ def advance(
             # A row at the very event of the exit may be traded again.
             row = first_at_or_after(market.row_event, event, row)
             state.next_row = row
+            block = BLOCK
             continue
         if row >= hi:
             break
-        if not signal_from <= row < signal_to:
-            signal_from = row
-            signal_to = min(row + BLOCK, hi)
-            result.invalid += range_kernel(
-                signal_code,
-                signal_operands,
-                constants,
-                market.features,
-                signal_from,
-                signal_to,
-                scratch,
-                signals,
+        if sources[0] >= 0:
+            begin = row
+            row = first_signal(columns[sources[0]], begin, hi, rules.entry_threshold)
+            result.rows_evaluated += min(row + 1, hi) - begin
+            if row >= hi:
+                break
+        else:
+            if not signal_from <= row < signal_to:
+                signal_from = row
+                signal_to = min(row + block, hi)
+                block = min(2 * block, MAX_BLOCK)
+                result.invalid += range_kernel(
+                    signal_code,
+                    signal_operands,
+                    constants,
+                    market.features,
+                    signal_from,
+                    signal_to,
+                    scratch,
+                    signals,
+                )
+                result.rows_evaluated += signal_to - signal_from
+            row = signal_from + first_signal(
+                signals[0], row - signal_from, signal_to - signal_from, rules.entry_threshold
             )
-            result.rows_evaluated += signal_to - signal_from
-        row = signal_from + first_signal(
-            signals[0], row - signal_from, signal_to - signal_from, rules.entry_threshold
-        )
-        if row >= signal_to:
-            continue
-        if not full_from <= row < full_to:
-            full_from = row
-            full_to = min(row + FULL_BLOCK, hi)
-            range_kernel(opcodes, operands, constants, market.features, full_from, full_to, scratch, outputs)
-        place = row - full_from
-        size_output = outputs[2, place] if n_outputs > 2 else 0.0
-        try_entry(
-            market,
-            rules,
-            state,
-            result,
-            row,
-            outputs[0, place],
-            outputs[1, place],
-            size_output,
-            last_event,
-            latency_ns,
-        )
+            if row >= signal_to:
+                continue
+        size_output = 0.0
+        if direct:
+            signal = cleaned(columns[sources[0], row])
+            score = cleaned(columns[sources[1], row])
+            if n_outputs > 2:
+                size_output = cleaned(columns[sources[2], row])
+        else:
+            if not full_from <= row < full_to:
+                full_from = row
+                full_to = min(row + FULL_BLOCK, hi)
+                range_kernel(
+                    opcodes, operands, constants, market.features, full_from, full_to, scratch, outputs
+                )
+            place = row - full_from
+            signal = outputs[0, place]
+            score = outputs[1, place]
+            if n_outputs > 2:
+                size_output = outputs[2, place]
+        try_entry(market, rules, state, result, row, signal, score, size_output, last_event, latency_ns)
         row += 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def finish(market, rules, state, result, trades, target, start_ns, last_event) -> None:
     """Close what is still open at the last event and derive the summary numbers."""
     if state.side != 0:

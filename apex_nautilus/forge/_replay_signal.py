@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from apex_nautilus.genome import OP_CONSTANT, OP_FEATURE, PRIMITIVES, ProgramBatch
+from apex_nautilus.genome.primitives import OP_COPY
 
 _LARGEST = 256
 
@@ -69,3 +70,24 @@ def signal_part(programs: ProgramBatch) -> tuple[NDArray[np.uint8], NDArray[np.i
     )
     count = int(code_at[-1])
     return opcodes[:count].copy(), operands[: 4 * count].copy(), code_at
+
+
+@njit(cache=True)
+def _sources_kernel(opcodes, operands, code_at, sources):
+    for g in range(code_at.shape[0] - 1):
+        for i in range(code_at[g], code_at[g + 1]):
+            target = operands[4 * i]
+            if target >= 0 or opcodes[i] != OP_COPY:
+                continue
+            # The columns come first and keep their registers, so a copy of one is the feature itself.
+            for j in range(code_at[g], i):
+                if opcodes[j] == OP_FEATURE and operands[4 * j] == operands[4 * i + 1]:
+                    sources[g, -1 - target] = operands[4 * j + 1]
+
+
+def output_sources(programs: ProgramBatch) -> NDArray[np.int64]:
+    """Return (G, 3): the feature that an output is without any arithmetic, -1 where it is computed or
+    absent."""
+    sources = np.full((len(programs), 3), -1, dtype=np.int64)
+    _sources_kernel(programs.opcodes, programs.operands, programs.code_at, sources)
+    return sources

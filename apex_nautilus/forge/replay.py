@@ -19,7 +19,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from apex_nautilus.forge._replay_kernel import BLOCK, FULL_BLOCK, advance, finish, marked_equity, note_equity
+from apex_nautilus.forge._replay_kernel import (
+    FULL_BLOCK,
+    MAX_BLOCK,
+    advance,
+    finish,
+    marked_equity,
+    note_equity,
+)
 from apex_nautilus.forge._replay_market import (
     DatasetLike,
     MarketArrays,
@@ -37,7 +44,7 @@ from apex_nautilus.forge._replay_records import (
     STATE,
     TRADE,
 )
-from apex_nautilus.forge._replay_signal import signal_part
+from apex_nautilus.forge._replay_signal import output_sources, signal_part
 from apex_nautilus.genome import RING, Program, ProgramBatch, pack
 from apex_nautilus.risk import RULES
 
@@ -68,8 +75,8 @@ DEFAULT_MARKS = 64
 @njit(cache=True, nogil=True, error_model="numpy")
 def _replay_chunk(
     market, rules, signal_code, signal_operands, signal_at, opcodes, operands, code_at, constants,
-    constant_at, n_outputs, first, last, edges, mark_of, states, results, trades, curves, scratch, signals,
-    outputs, target, latency_ns,
+    constant_at, sources, n_outputs, first, last, edges, mark_of, states, results, trades, curves, scratch,
+    signals, outputs, target, latency_ns,
 ):  # fmt: skip
     """Replay genomes [first, last) over the stretches between `edges`, together."""
     last_event = market.row_event[edges[-1] - 1]
@@ -80,9 +87,9 @@ def _replay_chunk(
             i, j = code_at[g], code_at[g + 1]
             advance(
                 market, rules[g], signal_code[a:b], signal_operands[4 * a : 4 * b], opcodes[i:j],
-                operands[4 * i : 4 * j], constants[constant_at[g] : constant_at[g + 1]], n_outputs[g],
-                states[g], results[g], trades, scratch, signals, outputs, edges[s], edges[s + 1], last_event,
-                latency_ns,
+                operands[4 * i : 4 * j], constants[constant_at[g] : constant_at[g + 1]], sources[g],
+                n_outputs[g], states[g], results[g], trades, scratch, signals, outputs, edges[s],
+                edges[s + 1], last_event, latency_ns,
             )  # fmt: skip
             if mark_of[s] >= 0:
                 equity = marked_equity(market, states[g], market.row_event[edges[s + 1] - 1])
@@ -157,14 +164,15 @@ def _run(
     trades = np.zeros(trade_room, dtype=TRADE)
 
     signal_code, signal_operands, signal_at = signal_part(programs)
+    sources = output_sources(programs)
 
     def work(first: int, last: int) -> None:
         _replay_chunk(
             market, records, signal_code, signal_operands, signal_at, programs.opcodes, programs.operands,
-            programs.code_at, programs.constants, programs.constant_at, n_outputs, first, last, edges,
-            mark_of, states, results, trades, curves, np.zeros((programs.n_slots, RING + BLOCK)),
-            np.zeros((1, BLOCK)),
-            np.zeros((programs.n_outputs, FULL_BLOCK)), float(target), int(latency_ns),
+            programs.code_at, programs.constants, programs.constant_at, sources, n_outputs, first, last,
+            edges, mark_of, states, results, trades, curves, np.zeros((programs.n_slots, RING + MAX_BLOCK)),
+            np.zeros((1, MAX_BLOCK)), np.zeros((programs.n_outputs, FULL_BLOCK)), float(target),
+            int(latency_ns),
         )  # fmt: skip
 
     workers = max(1, min(threads or os.cpu_count() or 1, count))

@@ -327,6 +327,17 @@ def test_evaluating_the_signal_first_changes_nothing(population):
             assert again[name][0] == results[name][g]
 
 
+def test_a_feature_without_a_value_is_nothing_to_a_plain_output():
+    outputs = np.column_stack([[np.nan, 1.0, 1.0, 1.0], [0.4, np.nan, 0.4, 0.4], [0.0] * 4])
+    market = path([1000.0] * 4)._replace(features=frozen(np.asfortranarray(outputs)))
+    computed = pack([compile_trees([call("add", feature(i), constant(0.0)) for i in range(3)], 3)])
+    for programs in (OUTPUTS, computed):
+        # A NaN score reads as 0, which is p = 0.5; a NaN signal as 0, which is no signal.
+        trades = replay_trades(market, programs, LONG)
+        assert trades["entry_row"].tolist() == [1]
+        assert trades["p"][0] == 0.5
+
+
 def test_marks_do_not_change_the_trades(population):
     market, programs, rules = population
     plain = replay(market, pack(programs), rules)
