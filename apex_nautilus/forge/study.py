@@ -204,8 +204,8 @@ class _Judge:
         place = next((i for i, genome in enumerate(genomes) if genome.id not in exclude), None)
         if place is None:
             raise ForgeError(
-                f"study {self._study_id}: all {len(genomes)} candidates are genomes that may not be chosen again; "
-                "use another seed, or a larger hall_of_fame"
+                f"study {self._study_id}: all {len(genomes)} candidates are genomes that may not be chosen "
+                "again; use another seed, or a larger hall_of_fame"
             )
         one, fit, on_validation = ranked[place]
         ticket = self._ticket(rng)
@@ -390,7 +390,8 @@ def _brackets(
 
 
 def _split(data: StudyData, config: EvolutionConfig, holds: Sequence[float]) -> Any:
-    from apex_nautilus.data import DataError  # imports Nautilus, which whoever holds a dataset has done already
+    # Here, because it imports Nautilus, which whoever holds a dataset has done already.
+    from apex_nautilus.data import DataError
 
     try:
         return data.splits(round(max(holds) * 1e9), config.train, config.validation)

@@ -30,8 +30,8 @@ def run(*arguments, code=0):
 
 def evolve(folder, out, *more, code=0):
     return run(
-        "evolve", "--dataset", folder / "data" / "btc", "--catalog", folder / "catalog", "--out", folder / out,
-        *SMALL, *more, code=code,
+        "evolve", "--dataset", folder / "data" / "btc", "--catalog", folder / "catalog",
+        "--out", folder / out, *SMALL, *more, code=code,
     )  # fmt: skip
 
 
@@ -110,8 +110,8 @@ def test_convert_gives_the_older_form_a_probability_and_warns(folder):
     )
     target = folder / "new.json"
     result = run(
-        "convert", old, "--instrument", planted.INSTRUMENT.id, "--dataset", folder / "data" / "btc", "--max-hold", "30",
-        "--out", target,
+        "convert", old, "--instrument", planted.INSTRUMENT.id, "--dataset", folder / "data" / "btc",
+        "--max-hold", "30", "--out", target,
     )  # fmt: skip
     assert "clv was the mid's place in the spread" in result.stderr
     document = json.loads(target.read_bytes())
