@@ -69,9 +69,8 @@ def convert_legacy(
     ForgeError
         The dataset lacks a feature that the signal reads, or is too short.
     """
-    from apex_nautilus.data import (
-        DataError,
-    )  # imports Nautilus, which whoever holds a dataset has done already
+    # Here, because it imports Nautilus, which whoever holds a dataset has done already.
+    from apex_nautilus.data import DataError
 
     config = config or EvolutionConfig()
     legacy = decode_legacy(content, source=source)
