@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     return root
 
 
-def write(root, name, **changes):
+def write(root, file, /, **changes):
     config = {
         "schema": "apex.arena/1",
         "name": "small",
@@ -47,8 +47,8 @@ def write(root, name, **changes):
         "ledger_mark_s": 1.0,
         **changes,
     }
-    (root / name).write_text(json.dumps(config))
-    return root / name
+    (root / file).write_text(json.dumps(config))
+    return root / file
 
 
 @pytest.fixture(scope="module")
