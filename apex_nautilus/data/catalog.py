@@ -452,6 +452,10 @@ def read_events(
     chunk_rows : int
         Rows read at a time; bounds the memory. No instant and no batch is split between two chunks.
 
+    Notes
+    -----
+    Where data written by others hold a trade and a book change of one instant, the trade comes first.
+
     Yields
     ------
     ndarray of EVENT

@@ -3,8 +3,8 @@
 Each side is a pair of arrays sorted so that the best level is last: bids by price, asks by negated price.
 Most changes are near the touch, so an insertion moves few elements.
 
-Unlike the ladder that features run on, whose memory is fixed, this one holds every level that a recording has,
-and tells the touch around whole batches: it serves writing and checking, not decisions.
+Unlike the ladder that features run on, whose memory is fixed, this one holds every level that a recording
+has, and tells the touch around whole batches: it serves writing and checking, not decisions.
 """
 
 from __future__ import annotations

@@ -291,12 +291,8 @@ def _show_reports(reports: list[ImportReport], as_json: bool) -> None:
         if report.first_ns is not None and report.last_ns is not None:
             lines.insert(1, ("span (UTC)", f"{_time(report.first_ns)} to {_time(report.last_ns)}"))
         if report.skew_ms_mean is not None:
-            lines.append(
-                (
-                    "receive - venue time",
-                    f"{report.skew_ms_min:.1f} to {report.skew_ms_max:.1f} ms, mean {report.skew_ms_mean:.1f}",
-                )
-            )
+            span = f"{report.skew_ms_min:.1f} to {report.skew_ms_max:.1f} ms"
+            lines.append(("receive - venue time", f"{span}, mean {report.skew_ms_mean:.1f}"))
         if report.touch is not None and report.touch.compared:
             lines.append(
                 (
