@@ -8,6 +8,7 @@ Leaves: a `Tape`. `OrderBook` is the matching engine on its own, `LatencyModel` 
 """
 
 from .event_queue import EventQueue
+from .facts import MarketFacts, market_facts
 from .latency import LatencyModel
 from .market import DEFAULT_START_NS, Market, Tape, TapeStats, run_many
 from .order_book import MESSAGE, MessageAction, OrderBook, OrderReport
@@ -22,6 +23,7 @@ __all__ = [
     "EventQueue",
     "LatencyModel",
     "Market",
+    "MarketFacts",
     "MessageAction",
     "OrderBook",
     "OrderReport",
@@ -30,6 +32,7 @@ __all__ = [
     "PopulationError",
     "Tape",
     "TapeStats",
+    "market_facts",
     "profile",
     "run_many",
 ]

@@ -91,25 +91,32 @@ def _write_event(world, received_ns, kind, side, price, size):
 
 
 @kernel
-def _write_level(world, received_ns, side, price):
-    """What is left at a price on one side; 0 when the price is the other side's by now."""
-    book = world.book
+def _volume(book, side, price):
+    """What rests at a price on one side; 0 when the price is the other side's by now."""
     if side > 0:
         present = price <= book.state[m.BEST_BID]
     else:
         present = price >= book.state[m.BEST_ASK]
-    volume = book.levels[price & (len(book.levels) - 1)].volume if present else 0
-    _write_event(world, received_ns, _LEVEL, side, price, volume)
+    return book.levels[price & (len(book.levels) - 1)].volume if present else 0
+
+
+@kernel
+def _write_level(world, received_ns, side, price):
+    _write_event(world, received_ns, _LEVEL, side, price, _volume(world.book, side, price))
 
 
 @kernel
 def _begin_batch(world):
-    """Draw when the next batch of the feed is received: data is in order too, and never lost."""
+    """Draw when the next batch of the feed is received: data is in order too, and never lost.
+
+    Returns the time of the batch's levels; its trades are received one nanosecond before. No two batches
+    share an instant, so that levels and trades stored apart can be put together again.
+    """
     clock = world.clock
     p = world.parameters[0]
     clock[w.BATCH] += 1
     delay = delay_ns(world.seed[0], _FEED, clock[w.BATCH], DATA, p.latency_mu, p.latency_sigma)
-    received = in_order(clock[w.NOW_NS], delay, clock[w.LAST_RECEIVED_NS])
+    received = in_order(clock[w.NOW_NS], delay, clock[w.LAST_RECEIVED_NS] + 1) + 1
     clock[w.LAST_RECEIVED_NS] = received
     return received
 
@@ -167,8 +174,15 @@ def _settle(world, n_fills):
 
 
 @kernel
-def _publish(world, received, side, n_fills, rests_at, rests):
-    """Write one batch: per price a trade, then the levels that changed."""
+def _publish(world, received, side, n_fills, left_at, left, rests_at, rests):
+    """Write one batch: per price a trade, then the levels that changed.
+
+    `left_at` is the price an order has left (where `left`), `rests_at` the one it rests at now (where
+    `rests`). Readers that match after every level must not see a touch that never was. So the side that was
+    traded against comes before the one where the rest now lies (bids before asks where there is no rest),
+    from its deepest level up to the old touch; and where an order has moved, a level that is gone goes last,
+    one that remains by its depth.
+    """
     fills = world.fills
     at = 0
     while at < n_fills:
@@ -178,15 +192,24 @@ def _publish(world, received, side, n_fills, rests_at, rests):
             size += fills[at].size
             at += 1
         if size > 0:
-            _write_event(world, received, _TRADE, side, price, size)
-    at = 0
-    while at < n_fills:
+            _write_event(world, received - 1, _TRADE, side, price, size)
+    if left and not rests and side > 0:
+        _write_level(world, received, side, left_at)
+    at = n_fills - 1
+    while at >= 0:
         price = fills[at].price
         _write_level(world, received, -side, price)
-        while at < n_fills and fills[at].price == price:
-            at += 1
-    if rests:
+        while at >= 0 and fills[at].price == price:
+            at -= 1
+    if left and not rests and side < 0:
+        _write_level(world, received, side, left_at)
+    if rests and not left:
         _write_level(world, received, side, rests_at)
+    elif rests:
+        gone = _volume(world.book, side, left_at) == 0
+        new_first = gone or (rests_at - left_at) * side < 0
+        _write_level(world, received, side, rests_at if new_first else left_at)
+        _write_level(world, received, side, left_at if new_first else rests_at)
 
 
 @kernel
@@ -230,7 +253,7 @@ def deliver(world):
         if n_fills == 0 and fate != m.RESTING:
             return
         received = _begin_batch(world)
-        _publish(world, received, side, n_fills, price, fate == m.RESTING)
+        _publish(world, received, side, n_fills, price, False, price, fate == m.RESTING)
     else:
         # A message for an order that is gone changes nothing, and so the feed says nothing.
         if order.id != order_id or order.resting == 0:
@@ -251,9 +274,7 @@ def deliver(world):
                 return
             _count(world, fate)
             received = _begin_batch(world)
-            if target != price:
-                _write_level(world, received, side, price)
-            _publish(world, received, side, n_fills, target, fate == m.RESTING)
+            _publish(world, received, side, n_fills, price, target != price, target, fate == m.RESTING)
     _end_batch(world)
     if n_fills > 0 and _settle(world, n_fills) > 0:
         _excite(world, side)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from zlib import crc32
 
 import numpy as np
 
@@ -165,7 +166,8 @@ class Market:
     Parameters
     ----------
     population : who trades what; checked when it was made.
-    seed : a number, or a Generator from which one is drawn. Everything random comes of it.
+    seed : a number, or a Generator from which one is drawn. Everything random comes of it and of the
+        instrument's id.
     start_ns : where the first tape starts, nanoseconds since the epoch.
     warmup_ns : unrecorded time before.
 
@@ -196,7 +198,9 @@ class Market:
         if seed < 0:
             raise ValueError(f"seed: {seed} is negative")
         self.population = population
-        self._world = w.new_world(population, np.random.SeedSequence(seed), start_ns - warmup_ns)
+        # Two markets of one seed must not draw the same numbers.
+        entropy = np.random.SeedSequence([seed, crc32(population.instrument.id.encode())])
+        self._world = w.new_world(population, entropy, start_ns - warmup_ns)
         self._now_ns = start_ns
         self._events: list[np.ndarray] = []
         self._trades: list[np.ndarray] = []

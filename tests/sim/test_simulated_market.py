@@ -58,6 +58,11 @@ def check_tape(market, tape):
     assert (events["ts_init_ns"] >= events["ts_event_ns"]).all()
     ends = np.append(np.diff(events["sequence"]) != 0, True)
     assert ((events["flags"] & FLAG_LAST > 0) == ends).all()
+    # Trades are received a nanosecond before the levels they changed; batches never share an instant.
+    step = np.diff(events["ts_init_ns"])
+    assert (step[ends[:-1]] > 0).all()
+    levels_follow_trades = (events["kind"][:-1] == KIND_TRADE) & (events["kind"][1:] != KIND_TRADE)
+    assert (step[~ends[:-1]] == levels_follow_trades[~ends[:-1]]).all()
     assert (events["kind"][ends] != KIND_TRADE).all()
 
     # What was bought was sold; nothing appears from nowhere.
