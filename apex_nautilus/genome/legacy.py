@@ -25,6 +25,7 @@ from apex_nautilus.genome.schema import (
     Sizing,
 )
 from apex_nautilus.genome.trees import call, check_tree, constant, tree_from_json
+from apex_nautilus.genome.validation import validate
 
 #: Features of the older form, by place.
 LEGACY_FEATURES = ("imbalance", "pressure", "clv")
@@ -97,8 +98,13 @@ def from_legacy(
     """A genome of the older form's signal. The size of the signal, either way, is its raw score of winning.
 
     `calibration` must come from data: the older form has no probability.
+
+    Raises
+    ------
+    GenomeError
+        When the result would break a limit, such as a depth above 17.
     """
-    return sealed(
+    genome = sealed(
         Genome(
             instrument_id=instrument_id,
             clock=clock,
@@ -112,6 +118,8 @@ def from_legacy(
             provenance=provenance or Provenance(),
         )
     )
+    validate(genome, LEGACY_FEATURES, "converted genome")
+    return genome
 
 
 def _terminals(value: object) -> object:

@@ -109,3 +109,16 @@ def test_a_converted_genome_is_a_genome():
     )
     assert decode(encode(made), known_features=("imbalance", "pressure", "clv")) == made
     assert tree_to_text(made.confidence, made.features) == "abs(sub(imbalance, pressure))"
+
+
+def test_a_signal_too_deep_for_its_score_is_refused():
+    root = place(0)
+    for _ in range(17):
+        root = node("neg", root)
+    with pytest.raises(GenomeError, match="deeper than 17"):
+        from_legacy(
+            read(root),
+            instrument_id="BTCUSDT-LINEAR.BYBIT",
+            calibration=Platt(1.2, -0.4),
+            bracket=Bracket(stop=BpsStop(10.0), max_hold_s=60.0),
+        )
