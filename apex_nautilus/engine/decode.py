@@ -38,7 +38,7 @@ from apex_nautilus.features import (
     apply_events,
 )
 
-__all__ = ["DIRECT", "EventDecoder"]
+__all__ = ["DIRECT", "EventDecoder", "as_pointer"]
 
 _F_LAST: Final = int(RecordFlag.F_LAST)
 _UPDATE: Final = int(BookAction.UPDATE)
@@ -85,7 +85,7 @@ class Layout(NamedTuple):
 
 
 @intrinsic
-def _as_pointer(typingctx, address):
+def as_pointer(typingctx, address):
     """An integer as a pointer that `carray` accepts."""
 
     def codegen(context, builder, signature, args):
@@ -96,17 +96,17 @@ def _as_pointer(typingctx, address):
 
 @njit(cache=True)
 def _word(address):
-    return carray(_as_pointer(address), 1, np.uint64)[0]
+    return carray(as_pointer(address), 1, np.uint64)[0]
 
 
 @njit(cache=True)
 def _half_word(address):
-    return carray(_as_pointer(address), 1, np.uint32)[0]
+    return carray(as_pointer(address), 1, np.uint32)[0]
 
 
 @njit(cache=True)
 def _byte(address):
-    return carray(_as_pointer(address), 1, np.uint8)[0]
+    return carray(as_pointer(address), 1, np.uint8)[0]
 
 
 @njit(cache=True)

@@ -35,6 +35,7 @@ from apex_nautilus.features import (
     STATUS_PATH,
     STATUS_ROW,
     BookFeatures,
+    apply_buffer,
     apply_events,
     get,
     make_events,
@@ -43,7 +44,9 @@ from apex_nautilus.features import (
 )
 from apex_nautilus.features.events import SIDE_ASK, SIDE_BID
 from apex_nautilus.features.kernel import (
+    ASK,
     ASK_COUNT,
+    BID,
     BID_COUNT,
     EVALUATIONS,
     FIRST_NS,
@@ -52,7 +55,6 @@ from apex_nautilus.features.kernel import (
     PERIOD_NS,
     TRADE_COUNT,
 )
-from apex_nautilus.risk.bracket import MidWindow
 
 __all__ = ["Feed", "FeedAgent", "FeedHub", "FeedHubConfig", "Subscribe", "Subscription"]
 
@@ -124,13 +126,10 @@ class FeedHubConfig(ActorConfig, frozen=True, kw_only=True):
         Features that are computed from the first event on, though no agent asks yet: clock (``book``,
         ``book@100`` for rows at least 100 ms apart, ``1s``) to feature names. Agents born later then see
         the values they would have seen from the start.
-    mids : int
-        How many mid prices of clock rows are kept, the longest window of a volatility stop.
     """
 
     instrument_id: InstrumentId
     preload: dict[str, list[str]] | None = None
-    mids: int = 4096
 
 
 class Feed:
@@ -142,12 +141,8 @@ class Feed:
         When rows are closed.
     features : BookFeatures
         Runs the features: `names`, `row`, `row_ts_ns`, `bid`, `ask`, `top`, `is_warm`.
-    ts_ns : int
-        `ts_init` of the latest whole book.
-    bid, ask : float
-        Its touch; NaN before the first.
-    mids : MidWindow
-        Mids of the clock rows, the current row's last.
+    memory : ndarray of int64
+        ``features.memory``, for compiled callers.
     row_closed : bool
         Whether the latest event closed a row.
     """
@@ -155,18 +150,16 @@ class Feed:
     __slots__ = (
         "_age",
         "_arguments",
+        "_begun",
         "_evaluations",
-        "_mid_count",
+        "_floats",
         "_period_ns",
         "_trades",
-        "ask",
-        "bid",
         "clock",
         "conflate_ms",
         "features",
-        "mids",
+        "memory",
         "row_closed",
-        "ts_ns",
     )
 
     def __init__(
@@ -177,20 +170,18 @@ class Feed:
         size_precision: int,
         clock: str,
         conflate_ms: int,
-        mids: int,
     ) -> None:
         self.clock = clock
         self.conflate_ms = conflate_ms
-        self.ts_ns = 0
-        self.bid = self.ask = math.nan
+        self._begun = False
         self.row_closed = False
         self._arguments = {"price_precision": price_precision, "size_precision": size_precision}
-        self._mid_count = mids
         self._build(names)
 
     def _build(self, names: Sequence[str]) -> None:
         self.features = BookFeatures(names, clock=self.clock, conflate_ms=self.conflate_ms, **self._arguments)
-        self.mids = MidWindow(self._mid_count)
+        self.memory = self.features.memory
+        self._floats = self.memory.view(np.float64)
         self._period_ns = int(self.features.memory[PERIOD_NS])
         self._evaluations = self._trades = 0
         self._age = (0, 0, 0)
@@ -213,9 +204,24 @@ class Feed:
         self._trades = int(memory[TRADE_COUNT])
 
     @property
+    def ts_ns(self) -> int:
+        """`ts_init` of the latest event, 0 before the first."""
+        return int(self.memory[NOW_NS])
+
+    @property
+    def bid(self) -> float:
+        """Best bid of the latest whole book; NaN before the first."""
+        return float(self._floats[BID]) or math.nan
+
+    @property
+    def ask(self) -> float:
+        """Best ask of the latest whole book; NaN before the first."""
+        return float(self._floats[ASK]) or math.nan
+
+    @property
     def has_begun(self) -> bool:
         """Whether an event has come."""
-        return self.ts_ns > 0
+        return self._begun
 
     def grow(self, names: Sequence[str]) -> None:
         """Compute `names` too; possible only before the first event. Columns known so far keep their place.
@@ -241,27 +247,26 @@ class Feed:
 
     def take_deltas(self, decoder: EventDecoder, deltas: OrderBookDeltas) -> bool:
         """Apply a batch; return whether it left a whole, two-sided, uncrossed book."""
-        return self._note(decoder.feed_deltas(deltas, self.features.memory))
+        return self._note(decoder.feed_deltas(deltas, self.memory))
 
     def take_events(self, events: np.ndarray) -> bool:
         """Apply a batch, or a trade; return whether it left a whole, two-sided, uncrossed book."""
         return self._note(apply_events(self.features.memory, events))
 
+    def take_buffer(self, n: int) -> bool:
+        """Apply the first `n` records of ``features.buffer``; as `take_events`."""
+        return self._note(apply_buffer(self.memory, n))
+
     def _note(self, status: int) -> bool:
+        self._begun = True
         self.row_closed = status >= STATUS_ROW
         if self._period_ns:
             self._note_age()
-        if not status & STATUS_PATH:
-            return False
-        features = self.features
-        self.bid, self.ask, self.ts_ns = features.bid, features.ask, int(features.memory[NOW_NS])
-        if self.row_closed:
-            self.mids.push(0.5 * (self.bid + self.ask))
-        return True
+        return bool(status & STATUS_PATH)
 
     def seed_from(self, other: Feed) -> None:
         """Take over the book of a feed that has begun, as it stands; features start from it."""
-        memory = other.features.memory
+        memory = other.memory
         depth = max(int(memory[BID_COUNT]), int(memory[ASK_COUNT]), 1)
         top = np.empty((4, depth))
         top_levels(memory, top)
@@ -282,7 +287,7 @@ class Feed:
         events = np.concatenate(sides)
         if len(events):
             self.take_events(events)  # no FLAG_LAST: a snapshot of what was known closes no row of its own
-            self.ts_ns, self.bid, self.ask = other.ts_ns, other.bid, other.ask
+        self._begun = True
 
 
 class FeedHub(Actor):
@@ -377,7 +382,6 @@ class FeedHub(Actor):
             size_precision=size_precision,
             clock=clock,
             conflate_ms=conflate_ms,
-            mids=self.config.mids,
         )
         begun = next((other for other in self._feeds if other.has_begun), None)
         if begun is not None:

@@ -6,16 +6,15 @@ import math
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numba import njit
 
 from apex_nautilus.engine.base_strategy import ApexStrategy, ApexStrategyConfig, Phase
 from apex_nautilus.engine.feed_hub import Feed
 from apex_nautilus.engine.records import TradeRecord
 from apex_nautilus.features import names as feature_names
-from apex_nautilus.genome import Genome, GenomeError, Program, compile_genome, decode, new_state, row_kernel
-from apex_nautilus.risk import ORDER, REASONS, decide_kernel, trading_rules
+from apex_nautilus.genome import Genome, GenomeError, Program, compile_genome, decode
+from apex_nautilus.risk import ORDER, REASONS, trading_rules
 from apex_nautilus.store.champions import CHAMPION_SCHEMA, read_champion
+from apex_nautilus.strategies._genome_machine import GenomeMachine
 
 __all__ = ["GenomeStrategy", "GenomeStrategyConfig", "load_genome"]
 
@@ -62,23 +61,6 @@ def load_genome(path: str | Path) -> Genome:
     return decode(data, known_features=feature_names("book"), source=str(source))
 
 
-@njit(cache=True)
-def evaluate_kernel(row, columns, opcodes, operands, constants, state, inputs, outputs):
-    """Take the agent's columns out of the hub's row and evaluate the program on them; return the signal."""
-    for i in range(columns.shape[0]):
-        inputs[i] = row[columns[i]]
-    row_kernel(opcodes, operands, constants, inputs, state, outputs)
-    return outputs[0]
-
-
-@njit(cache=True)
-def decision_kernel(rules, outputs, bid, ask, book, mids, equity, multiplier):
-    """Decide on the program's outputs; `rules` is an array of one `RULES` record."""
-    return decide_kernel(
-        rules[0], outputs[0], outputs[1], outputs[2], bid, ask, book, mids, equity, multiplier
-    )
-
-
 class GenomeStrategy(ApexStrategy):
     """Trades one genome in one slot.
 
@@ -90,7 +72,7 @@ class GenomeStrategy(ApexStrategy):
     ----------
     genome : Genome
     program : Program
-    reasons : (len(REASONS),) int64
+    reasons : list of int, as long as REASONS
         How often a decision ended for each reason (`apex_nautilus.risk.REASONS`).
     """
 
@@ -108,29 +90,24 @@ class GenomeStrategy(ApexStrategy):
                 "order book (clocks: book, 1s)"
             )
         self.program: Program = compile_genome(self.genome)
-        self.reasons = np.zeros(len(REASONS), dtype=np.int64)
+        self.reasons = [0] * len(REASONS)
         self.genome_id = self.genome.id
         self.set_multiplier(config.multiplier)
-        self._threshold = float(self.genome.entry_threshold)
-        self._inputs = np.zeros(max(len(self.genome.features), 1))
-        self._outputs = np.zeros(3)
-        self._state = new_state(self.program)
+        self._machine: GenomeMachine | None = None
         self._deferred_at = 0  # the whole book of a row that waits for the position to be closed
-        self._rules: np.ndarray | None = None
-        self._columns: np.ndarray | None = None
 
     def on_start(self) -> None:
         super().on_start()
-        record = trading_rules(self.genome, self.spec)
-        self._rules = np.array([record], dtype=record.dtype)
-        self._max_hold_ns = int(record["max_hold_ns"])
-        self._columns = self.subscribe_feed(
+        rules = trading_rules(self.genome, self.spec)
+        self._max_hold_ns = int(rules["max_hold_ns"])
+        subscription = self.subscribe_feed(
             self.genome.clock, self.genome.conflate_ms, tuple(self.genome.features)
-        ).columns
+        )
+        self._machine = GenomeMachine(self.program, rules, subscription.columns)
 
     def decision_counts(self) -> dict[str, int]:
         """How often a decision ended for each reason, by name."""
-        return dict(zip(REASONS, map(int, self.reasons), strict=True))
+        return dict(zip(REASONS, self.reasons, strict=True))
 
     def set_multiplier(self, value: float) -> None:
         """Scale the orders from now on.
@@ -146,47 +123,35 @@ class GenomeStrategy(ApexStrategy):
 
     def on_feed_row(self, feed: Feed) -> None:
         """Move the program on; decide when flat, or as soon as the close that is under way is filled."""
-        program, features = self.program, feed.features
         self.rows += 1
-        evaluate_kernel(
-            features.row, self._columns, program.opcodes, program.operands, program.constants, self._state,
-            self._inputs, self._outputs,
-        )  # fmt: skip
-        if self.phase is Phase.IDLE:
-            self._decide(feed)
-        elif self.phase is Phase.CLOSING:
-            self._deferred_at = features.path_count
+        if self.phase is Phase.IDLE and not self._retiring:
+            reason = self._machine.step(feed.memory, self.account.balance, self.multiplier)
+            self.reasons[reason] += 1
+            if reason == ORDER:
+                self._order()
+            return
+        self._machine.evaluate(feed.memory)
+        if self.phase is Phase.CLOSING:
+            self._deferred_at = feed.features.path_count
 
     def on_flat(self, trade: TradeRecord) -> None:
-        """Decide on the row of this very book, if its agent was still closing when it came."""
-        if self._deferred_at and self._deferred_at == self.feed.features.path_count:
-            self._deferred_at = 0
-            self._decide(self.feed)
-
-    def _decide(self, feed: Feed) -> None:
-        if self._retiring:
+        """Decide on the row of this very book, if the agent was still closing when it came."""
+        if self._retiring or self._deferred_at != self.feed.features.path_count:
             return
-        mids = feed.mids.values[
-            -self.rows :
-        ]  # the rows of this agent: a volatility stop waits for its window
-        decision = decision_kernel(
-            self._rules,
-            self._outputs,
-            feed.bid,
-            feed.ask,
-            feed.features.top,
-            mids,
-            self.account.balance,
-            self.multiplier,
+        self._deferred_at = 0
+        reason = self._machine.decide(self.feed.memory, self.account.balance, self.multiplier)
+        self.reasons[reason] += 1
+        if reason == ORDER:
+            self._order()
+
+    def _order(self) -> None:
+        order = self._machine.order
+        self.enter(
+            order.side,
+            order.quantity,
+            order.take_profit,
+            order.stop,
+            self._max_hold_ns,
+            p=order.p,
+            fraction=order.fraction,
         )
-        self.reasons[decision.reason] += 1
-        if decision.reason == ORDER:
-            self.enter(
-                decision.side,
-                decision.quantity,
-                decision.take_profit,
-                decision.stop,
-                self._max_hold_ns,
-                p=decision.p,
-                fraction=decision.fraction,
-            )

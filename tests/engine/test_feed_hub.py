@@ -167,7 +167,7 @@ def test_a_clock_without_milliseconds_is_refused():
 
 
 def test_a_feed_that_has_begun_does_not_grow(market):
-    feed = Feed(["spread_bps"], price_precision=1, size_precision=3, clock="book", conflate_ms=0, mids=8)
+    feed = Feed(["spread_bps"], price_precision=1, size_precision=3, clock="book", conflate_ms=0)
     feed.grow(["clv", "spread_bps"])
     assert feed.features.names == ("spread_bps", "clv")
     book = market[market["kind"] != KIND_TRADE]
