@@ -1,8 +1,8 @@
 """The replay against vectorbt on the same trades, and against Nautilus's BacktestNode on the same rows.
 
 vectorbt: entries where two moving averages cross, a stop at 1 % and a take-profit at 3 %, 500,000 bars. The
-crossings are computed beforehand for both; both end with their summary numbers. Same trades: bars and prices of
-entries and exits.
+crossings are computed beforehand for both; both end with their summary numbers. Same trades: bars and prices
+of entries and exits.
 
 Nautilus: one genome of 15 nodes on the book-clock rows of a simulated market. The replay gets the rows many
 times end to end, since one pass is over before a clock can tell. Same trades: times and ways out.
@@ -52,7 +52,8 @@ SPEED_NAME = "replay: one genome of 15 nodes, one core"
 
 def _walk(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
     close = 100.0 * np.exp(np.cumsum(rng.standard_normal(n) * 0.001))
-    # Each bar opens where the last one closed: a bracket anchored at the decision is one anchored at the fill.
+    # Each bar opens where the last one closed: a bracket anchored at the decision is one anchored at the
+    # fill.
     opened = np.concatenate([[100.0], close[:-1]])
     high = np.maximum(opened, close) * (1.0 + rng.exponential(5e-4, n))
     low = np.minimum(opened, close) * (1.0 - rng.exponential(5e-4, n))
@@ -91,8 +92,8 @@ def _sma_case(n: int) -> tuple[dict[str, np.ndarray], np.ndarray, MarketArrays, 
             **bars,
         )
         trades = replay_trades(market, programs, rules)
-        # vectorbt sends one order a bar, so it cannot enter at the close of the bar it left in: such crossings
-        # are taken from both.
+        # vectorbt sends one order a bar, so it cannot enter at the close of the bar it left in: such
+        # crossings are taken from both.
         again = trades["entry_row"][1:][trades["entry_row"][1:] == trades["exit_event"][:-1]]
         if again.size == 0:
             return bars, signal, market, programs, rules
@@ -104,8 +105,8 @@ def _vectorbt(vbt, bars: dict[str, np.ndarray], signal: np.ndarray):
     # the stops are looked at from the bar of the fill on.
     following = np.concatenate([bars["open"][1:], bars["close"][-1:]])
     return vbt.Portfolio.from_signals(
-        following, entries=signal > 0, exits=False, short_entries=signal < 0, short_exits=False, open=bars["open"],
-        high=bars["high"], low=bars["low"], sl_stop=0.01, tp_stop=0.03, stop_entry_price="fillprice",
+        following, entries=signal > 0, exits=False, short_entries=signal < 0, short_exits=False,
+        open=bars["open"], high=bars["high"], low=bars["low"], sl_stop=0.01, tp_stop=0.03, stop_entry_price="fillprice",
         upon_opposite_entry="ignore", size=0.1, init_cash=1e6, fees=0.0,
     )  # fmt: skip
 
@@ -205,7 +206,7 @@ def _nautilus_row(quick: bool) -> Row:
 
     population = profile("BTCUSDT-LINEAR.SIM")
     spec = population.instrument
-    tape = Market(population, seed=11).run((30 if quick else 120) * 1_000_000_000)
+    tape = Market(population, seed=11).run((600 if quick else 3600) * 1_000_000_000)
     genome = _genome(spec.id)
     dataset = dataset_from_events(tape.events, spec, "book", FEATURES)
     once = dataset_market(dataset)
