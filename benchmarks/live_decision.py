@@ -1,9 +1,9 @@
 """Live: five level changes to a decision, in microseconds; decoding Nautilus's objects is reported apart.
 
-What is timed is what the feed hub and the genome strategy do between the arrival of a batch and the moment
-an order would be handed to Nautilus: the batch goes into the ladder, eight features are computed, a genome
-of some forty nodes is evaluated, and the decision (side, Kelly, bracket, quantity) is taken to its end on
-every batch.
+What is timed is what the feed hub and the genome strategy do between the arrival of a batch and the
+moment an order would be handed to Nautilus: the batch goes into the ladder, eight features are computed,
+a genome of some forty nodes is evaluated, and the decision (side, Kelly, bracket, quantity) is taken to
+its end on every batch.
 """
 
 from __future__ import annotations
