@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from apex_nautilus.forge.replay import EXIT_END, EXIT_TAKE_PROFIT, MarketArrays, replay_trades
 from apex_nautilus.genome import Program, range_kernel
 from apex_nautilus.risk import RULES
+from apex_nautilus.risk.rules import CALIBRATION_PLATT, SIZING_KELLY
 
 __all__ = ["Events", "certain", "events_of"]
 
@@ -43,12 +44,12 @@ class Events(NamedTuple):
 
 def certain(rules: np.void) -> np.void:
     """Rules that are sure of winning, and stake next to nothing of a large capital."""
-    sure = np.array(rules, dtype=RULES)
-    sure["calibration_kind"] = 0
+    sure = np.array([rules], dtype=RULES)
+    sure["calibration_kind"] = CALIBRATION_PLATT
     sure["platt_a"], sure["platt_b"] = 0.0, 40.0
-    sure["sizing_mode"] = 0
+    sure["sizing_mode"] = SIZING_KELLY
     sure["kelly_fraction"] = _SHARE
-    return sure[()]
+    return sure[0]
 
 
 @njit(cache=True, nogil=True)

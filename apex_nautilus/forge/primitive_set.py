@@ -124,7 +124,7 @@ class TreeSet:
 
     def to_node(self, tree: Sequence) -> Node:
         """The genome's form of a DEAP tree (a list in prefix order)."""
-        stack: list[Node | int] = []
+        stack: list = []  # nodes, and the windows of those to come
         for item in reversed(tree):
             if isinstance(item, gp.Primitive):
                 arguments = [stack.pop() for _ in range(item.arity)]
