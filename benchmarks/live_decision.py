@@ -77,8 +77,8 @@ class _Agent:
 
         rng = np.random.default_rng(3)
         spec = InstrumentSpec(
-            id="BTCUSDT-PERP.BINANCE", base="BTC", quote="USDT", price_precision=1, size_precision=3, tick=0.1,
-            lot=0.001, min_qty=0.001, max_qty=120.0, maker_fee=0.0002, taker_fee=0.0005,
+            id="BTCUSDT-PERP.BINANCE", base="BTC", quote="USDT", price_precision=1, size_precision=3,
+            tick=0.1, lot=0.001, min_qty=0.001, max_qty=120.0, maker_fee=0.0002, taker_fee=0.0005,
         )  # fmt: skip
         # max(tree, 1) always signals, so that every decision goes to its end.
         signal = Node("max", (random_tree(rng, len(FEATURES), depth=5, full=True), Node(Constant(1.0))))

@@ -211,23 +211,20 @@ def test_what_an_agent_needs_and_lacks_is_said(workshop, tmp_path):
         )
         return run_backtest(load_config(tmp_path / "c.json"), write=False)
 
-    with pytest.raises(
-        GenomeError, match=r"trades BTCUSDT-PERP.BINANCE, slot one trades ETHUSDT-PERP.BINANCE"
-    ):
-        write_events(workshop / "market", msgspec.structs.replace(BTC, id="ETHUSDT-PERP.BINANCE", base="ETH"),
-                     wandering_market(9, 50))  # fmt: skip
+    eth = msgspec.structs.replace(BTC, id="ETHUSDT-PERP.BINANCE", base="ETH")
+    write_events(workshop / "market", eth, wandering_market(9, 50))
+    with pytest.raises(GenomeError, match=r"trades BTCUSDT-PERP.BINANCE, slot one trades ETHUSDT-PERP"):
         run(GENOME, instrument_id="ETHUSDT-PERP.BINANCE")
-    with pytest.raises(MarketDataError, match="no instrument 'SOLUSDT-PERP.BINANCE'"):
+    with pytest.raises(MarketDataError, match=r"no instrument 'SOLUSDT-PERP\.BINANCE'"):
         run(
             msgspec.structs.replace(GENOME, instrument_id="SOLUSDT-PERP.BINANCE"),
             instrument_id="SOLUSDT-PERP.BINANCE",
         )
     with pytest.raises(GenomeError, match=r"clock '5m' needs bars"):
         run(msgspec.structs.replace(GENOME, clock="5m"))
+    (tmp_path / "not.json").write_bytes(b"nonsense")
     with pytest.raises(GenomeError, match=r"not a JSON object"):
-        path = tmp_path / "not.json"
-        path.write_bytes(b"nonsense")
-        load_genome(path)
+        load_genome(tmp_path / "not.json")
 
 
 def test_the_command_prints_a_line_an_agent_and_writes_a_report(workshop):

@@ -53,6 +53,8 @@ def _print(result, report: Path | None) -> None:
 
     seconds = (result.end_ns - result.start_ns) / 1e9
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=132)  # a file or a pipe has room
     table = Table(title=f"{result.run_id}: {seconds:,.0f} s of market, {result.objects:,} books and trades")
     for header in ("slot", "genome", "instrument"):
         table.add_column(header)
@@ -129,8 +131,8 @@ def _write_report(path: Path, result) -> None:
             ReportTable("How decisions ended", ("slot", *result.agents[0].reasons), reasons),
             ReportTable(
                 "Trades",
-                ("slot", "#", "side", "quantity", "entry", "exit", "entry price", "exit price", "exit by", "fees",
-                 "pnl", "equity"),
+                ("slot", "#", "side", "quantity", "entry", "exit", "entry price", "exit price", "exit by",
+                 "fees", "pnl", "equity"),
                 trades,
             ),
         ],
