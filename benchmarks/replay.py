@@ -106,8 +106,8 @@ def _vectorbt(vbt, bars: dict[str, np.ndarray], signal: np.ndarray):
     following = np.concatenate([bars["open"][1:], bars["close"][-1:]])
     return vbt.Portfolio.from_signals(
         following, entries=signal > 0, exits=False, short_entries=signal < 0, short_exits=False,
-        open=bars["open"], high=bars["high"], low=bars["low"], sl_stop=0.01, tp_stop=0.03, stop_entry_price="fillprice",
-        upon_opposite_entry="ignore", size=0.1, init_cash=1e6, fees=0.0,
+        open=bars["open"], high=bars["high"], low=bars["low"], sl_stop=0.01, tp_stop=0.03,
+        stop_entry_price="fillprice", upon_opposite_entry="ignore", size=0.1, init_cash=1e6, fees=0.0,
     )  # fmt: skip
 
 

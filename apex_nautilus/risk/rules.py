@@ -205,7 +205,7 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec) -> np.void:
     ValueError
         When a field is outside its range; the message names genome and field.
     """
-    record = np.zeros((), dtype=RULES)[()]
+    record = np.zeros(1, dtype=RULES)[0]
     where = f"genome {genome.id or '<unsealed>'}"
     record["entry_threshold"] = _number(genome.entry_threshold, "entry_threshold", where, 0.0, 1e12)
     _fill_bracket(record, genome.bracket, where)
