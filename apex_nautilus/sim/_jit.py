@@ -42,6 +42,6 @@ def kernel(function: Callable) -> Any:
 def _stamped(dispatcher: Any) -> Any:
     """Let the kept code depend on all sources of the room, where numba lets us at its index."""
     index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if hasattr(index, "_source_stamp"):
+    if index is not None and hasattr(index, "_source_stamp"):
         index._source_stamp = (index._source_stamp, _SOURCES)
     return dispatcher
