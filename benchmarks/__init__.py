@@ -1,1 +1,3 @@
-"""Benchmarks: each measures the product beside a named peer in the same run. `python -m benchmarks --help`."""
+"""Benchmarks: each measures the product beside a named peer in the same run. `python -m benchmarks
+--help`.
+"""

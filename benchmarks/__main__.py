@@ -35,19 +35,28 @@ def _number(x: float | None) -> str:
 def _table(rows: list[Row]) -> Table:
     table = Table(title="apex_nautilus benchmarks", title_justify="left")
     for column in ("measure", "unit", "ours", "peer", "theirs", "ratio", "goal", "holds", "spread"):
-        table.add_column(column, justify="right" if column in {"ours", "theirs", "ratio", "spread"} else "left")
+        table.add_column(
+            column, justify="right" if column in {"ours", "theirs", "ratio", "spread"} else "left"
+        )
     for r in rows:
         holds = "-" if r.holds is None else ("yes" if r.holds else "NO")
         ratio = "-" if r.ratio is None else f"{r.ratio:,.3g}x"
         spread = "-" if r.spread is None else f"{r.spread:.0%}"
-        table.add_row(r.name, r.unit, _number(r.ours), r.peer, _number(r.theirs), ratio, r.goal, holds, spread)
+        table.add_row(
+            r.name, r.unit, _number(r.ours), r.peer, _number(r.theirs), ratio, r.goal, holds, spread
+        )
     return table
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1)
 @click.option("--quick", is_flag=True, help="Smaller work, at most about a minute a benchmark.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write one JSON object a line.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write one JSON object a line.",
+)
 @click.option("--list", "list_names", is_flag=True, help="Name the benchmarks and end.")
 def main(names: tuple[str, ...], quick: bool, json_file: Path | None, list_names: bool) -> None:
     """Measure against named peers in the same run; print a table and the ratios."""
@@ -65,13 +74,18 @@ def main(names: tuple[str, ...], quick: bool, json_file: Path | None, list_names
         try:
             for row in importlib.import_module(f"benchmarks.{name}").run(quick):
                 rows.append(row)
-                console.print(f"  {row.name}: ours {_number(row.ours)}, {row.peer} {_number(row.theirs)} {row.unit}")
+                console.print(
+                    f"  {row.name}: ours {_number(row.ours)}, {row.peer} {_number(row.theirs)} {row.unit}"
+                )
         except MissingPeer as error:
             rows.append(missing_row(name, "-", "peer", "", str(error)))
     console.print(_table(rows))
     for row in rows:
         if row.same_work:
-            console.print(f"[dim]{row.name}: same work: {row.same_work} (median of {row.repeats})[/dim]", highlight=False)
+            console.print(
+                f"[dim]{row.name}: same work: {row.same_work} (median of {row.repeats})[/dim]",
+                highlight=False,
+            )
     if json_file is not None:
         json_file.write_text("".join(json.dumps(r.as_dict()) + "\n" for r in rows), encoding="utf-8")
 

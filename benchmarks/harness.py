@@ -1,6 +1,7 @@
 """What every benchmark shares: timing in alternation with a peer, and the row that is printed.
 
-A benchmark is a module of this package with `run(quick: bool) -> Iterator[Row]`. Ours and the peer's work alternate
+A benchmark is a module of this package with `run(quick: bool) -> Iterator[Row]`. Ours and the peer's work
+alternate
 within one run, so that a noisy machine disturbs both alike, and the median counts.
 """
 
@@ -14,15 +15,26 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from types import ModuleType
 
-__all__ = ["Row", "MissingPeer", "Timed", "alternate", "compare", "peer_version", "require_peer", "missing_row"]
+__all__ = [
+    "MissingPeer",
+    "Row",
+    "Timed",
+    "alternate",
+    "compare",
+    "missing_row",
+    "peer_version",
+    "require_peer",
+]
 
 
 @dataclass(frozen=True)
 class Row:
     """One measure.
 
-    `ours` and `theirs` are in `unit`; `ratio` is how many times better ours is (above 1 is better, whichever way the
-    unit runs). `goal` is the ratio or bound asked for, `holds` whether it was met (None where there is no goal, or the
+    `ours` and `theirs` are in `unit`; `ratio` is how many times better ours is (above 1 is better,
+    whichever way the
+    unit runs). `goal` is the ratio or bound asked for, `holds` whether it was met (None where there is no
+    goal, or the
     peer is missing). `spread` is (max - min) / median over our repeats.
     """
 
@@ -66,7 +78,9 @@ def require_peer(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingPeer(f"{module} is not installed ({error}); run `make bench`, which installs the peers") from error
+        raise MissingPeer(
+            f"{module} is not installed ({error}); run `make bench`, which installs the peers"
+        ) from error
 
 
 def peer_version(distribution: str) -> str:
@@ -109,7 +123,8 @@ def compare(
 ) -> Row:
     """Rate of ours against the peer's, in `unit` (work units per second); see `alternate`.
 
-    `work` is the amount of work of one call of `ours`; `their_work` that of `theirs` where a slow peer is given less.
+    `work` is the amount of work of one call of `ours`; `their_work` that of `theirs` where a slow peer is
+    given less.
     """
     a, b = alternate(ours, theirs, repeats=repeats, warm=warm)
     our_rate = work / a.median

@@ -3,7 +3,8 @@
 
     python3 scripts/bootstrap.py runtime|dev|bench
 
-Runs on any Python 3.6 or later, with nothing installed, and does nothing when the environment is already as the
+Runs on any Python 3.6 or later, with nothing installed, and does nothing when the environment is already
+as the
 requirements say. Everything comes from the package registry that pip is set up for; nothing else is fetched.
 """
 
@@ -36,7 +37,9 @@ def version_of(executable):
     """(major, minor) of an interpreter that really runs, else None (a version manager's shim may not)."""
     try:
         code = "import sys, venv, ensurepip; print(sys.version_info[0], sys.version_info[1])"
-        out = subprocess.run([executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+        out = subprocess.run(
+            [executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     if out.returncode != 0:
@@ -46,7 +49,9 @@ def version_of(executable):
 
 
 def candidates():
-    """Interpreters in order of preference: the version of .python-version, the one that runs this, newer, older."""
+    """Interpreters in order of preference: the version of .python-version, the one that runs this, newer,
+    older.
+    """
     with open(os.path.join(ROOT, ".python-version")) as f:
         wanted = f.read().strip()
     names = [wanted] + [v for v in ("3.14", "3.12") if v != wanted]
@@ -69,15 +74,17 @@ def find_python():
         if version and OLDEST <= version <= NEWEST:
             return executable, version
     fail(
-        "needs Python 3.12, 3.13 or 3.14 with the venv module (this is %d.%d, and none was found on the PATH). "
-        "Install Python 3.13, e.g. `apt-get install python3.13 python3.13-venv` or `pyenv install 3.13`, and run again."
-        % sys.version_info[:2]
+        "needs Python 3.12, 3.13 or 3.14 with the venv module (this is %d.%d, and none was found on the "
+        "PATH). "
+        "Install Python 3.13, e.g. `apt-get install python3.13 python3.13-venv` or `pyenv install 3.13`, "
+        "and run again." % sys.version_info[:2]
     )
 
 
 def run(command, **kwargs):
     environment = dict(os.environ, UV_NO_PROGRESS="1")
-    # The matching-engine peer of the benchmarks pins an older PyO3; the stable ABI lets it build on newer Pythons.
+    # The matching-engine peer of the benchmarks pins an older PyO3; the stable ABI lets it build on newer
+    # Pythons.
     environment.setdefault("PYO3_USE_ABI3_FORWARD_COMPATIBILITY", "1")
     if subprocess.call(command, cwd=ROOT, env=environment, **kwargs) != 0:
         fail("this command failed: " + " ".join(command))
@@ -86,7 +93,12 @@ def run(command, **kwargs):
 def fingerprint(group):
     """Changes when what is to be installed changes."""
     digest = hashlib.sha256()
-    for name in ["pyproject.toml", ".python-version", "requirements/bootstrap.txt", "requirements/%s.txt" % group]:
+    for name in [
+        "pyproject.toml",
+        ".python-version",
+        "requirements/bootstrap.txt",
+        "requirements/%s.txt" % group,
+    ]:
         with open(os.path.join(ROOT, name), "rb") as f:
             digest.update(f.read() + b"\0")
     digest.update(ROOT.encode())
@@ -98,7 +110,7 @@ def stamp_path(group):
 
 
 def is_fresh(group):
-    for g in GROUPS[GROUPS.index(group):]:
+    for g in GROUPS[GROUPS.index(group) :]:
         try:
             with open(stamp_path(g)) as f:
                 if f.read() == fingerprint(g) and version_of(PYTHON):
@@ -132,7 +144,18 @@ def main():
             say("making .venv with Python %d.%d" % version)
             run([executable, "-m", "venv", "--clear", VENV])
         say("installing the pinned requirements (%s)" % group)
-        run([PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", "requirements/bootstrap.txt"])
+        run(
+            [
+                PYTHON,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                "-r",
+                "requirements/bootstrap.txt",
+            ]
+        )
         uv = [os.path.join(VENV, "bin", "uv"), "pip", "install", "-q", "-p", PYTHON]
         run(uv + ["-r", "requirements/%s.txt" % group])
         run(uv + ["--no-deps", "-e", "."])

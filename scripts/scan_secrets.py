@@ -17,7 +17,9 @@ RULES = {
     ),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     "a cloud access key": re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
-    "a package index address": re.compile(r"(?i)(--?(extra-)?index-url|find-links|registry)\s*[= ]\s*https?://"),
+    "a package index address": re.compile(
+        r"(?i)(--?(extra-)?index-url|find-links|registry)\s*[= ]\s*https?://"
+    ),
 }
 
 

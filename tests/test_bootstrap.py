@@ -57,6 +57,8 @@ def test_the_installer_parses_on_old_pythons():
 
 
 def test_an_unknown_group_is_refused():
-    out = subprocess.run([sys.executable, ROOT / "scripts" / "bootstrap.py", "everything"], capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "bootstrap.py", "everything"], capture_output=True, text=True
+    )
     assert out.returncode == 1
     assert "unknown group 'everything'" in out.stderr

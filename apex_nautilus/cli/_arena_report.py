@@ -36,10 +36,13 @@ def arena_happenings(result: ArenaResult) -> list[Happening]:
     ]
     found += [Happening(ts, "death", d.slot, f"{d.agent}: {d.reason}") for ts, d in result.deaths]
     found += [
-        Happening(ts, "swap", s.slot, f"{s.outgoing or 'empty slot'} gives way to {s.incoming}") for ts, s in result.swaps
+        Happening(ts, "swap", s.slot, f"{s.outgoing or 'empty slot'} gives way to {s.incoming}")
+        for ts, s in result.swaps
     ]
     found += [Happening(ts, "promotion", p.slot, f"{p.agent}: {p.reason}") for ts, p in result.promotions]
-    found += [Happening(ts, "job", j.slot, f"replacement of {j.terminated} asked for") for ts, j in result.jobs]
+    found += [
+        Happening(ts, "job", j.slot, f"replacement of {j.terminated} asked for") for ts, j in result.jobs
+    ]
     return sorted(found, key=lambda h: (h.ts_ns, h.lane, h.kind))
 
 
@@ -54,7 +57,8 @@ def agent_rows(result: ArenaResult) -> list[tuple]:
         gain = agent.final_equity / agent.birth.capital - 1.0
         end = "alive" if agent.burial is None else agent.burial.cause
         rows.append(
-            (agent.birth.slot, name, agent.birth.role, agent.birth.genome, len(agent.fills), round(_fees(agent), 2),
+            (agent.birth.slot, name, agent.birth.role, agent.birth.genome, len(agent.fills),
+            round(_fees(agent), 2),
              round(agent.final_equity, 2), f"{gain:+.1%}", end)
         )  # fmt: skip
     return rows
@@ -65,20 +69,40 @@ def arena_tables(result: ArenaResult) -> list[ReportTable]:
     tables = [ReportTable("Agents, in the order of their births", AGENT_HEADERS, agent_rows(result))]
     if result.deaths or result.promotions:
         rows = [
-            (d.slot, d.agent, d.verdict, d.reason, round(d.equity, 2), d.trades, _short(d.sharpe), _short(d.psr),
+            (d.slot, d.agent, d.verdict, d.reason, round(d.equity, 2), d.trades, _short(d.sharpe),
+            _short(d.psr),
              _short(d.dsr), d.trials)
             for _, d in sorted([*result.deaths, *result.promotions], key=lambda item: item[0])
         ]  # fmt: skip
-        headers = ("slot", "agent", "verdict", "reason", "equity", "trades", "Sharpe a trade", "PSR", "DSR", "trials")
+        headers = (
+            "slot",
+            "agent",
+            "verdict",
+            "reason",
+            "equity",
+            "trades",
+            "Sharpe a trade",
+            "PSR",
+            "DSR",
+            "trials",
+        )
         tables.append(ReportTable("Verdicts", headers, rows))
     if result.swaps:
         rows = [(s.slot, s.epoch, s.outgoing or "(empty)", s.incoming) for _, s in result.swaps]
-        tables.append(ReportTable("Changes of champion", ("slot", "epoch", "outgoing", "incoming genome"), rows))
+        tables.append(
+            ReportTable("Changes of champion", ("slot", "epoch", "outgoing", "incoming genome"), rows)
+        )
     if result.jobs:
         rows = [(j.slot, j.job, j.terminated, j.seed or "-") for _, j in result.jobs]
-        tables.append(ReportTable("Replacements asked for", ("slot", "job", "terminated", "seeded with"), rows))
+        tables.append(
+            ReportTable("Replacements asked for", ("slot", "job", "terminated", "seeded with"), rows)
+        )
     if result.rejections:
-        tables.append(ReportTable("Refused files", ("file", "reason"), [(r.name, r.reason) for _, r in result.rejections]))
+        tables.append(
+            ReportTable(
+                "Refused files", ("file", "reason"), [(r.name, r.reason) for _, r in result.rejections]
+            )
+        )
     return tables
 
 

@@ -16,7 +16,8 @@ __all__ = ["ModuleGroup"]
 class ModuleGroup(click.Group):
     """Group of the commands found in `package`, one module a verb (`new_strategy.py` is `new-strategy`).
 
-    The one-line help of each verb is the first line of its module's docstring, read from the source without importing
+    The one-line help of each verb is the first line of its module's docstring, read from the source
+    without importing
     it: Nautilus and numba take seconds to import, a list of verbs must not.
     """
 
@@ -28,7 +29,11 @@ class ModuleGroup(click.Group):
         spec = importlib.util.find_spec(self._package)
         if spec is None or spec.submodule_search_locations is None:
             return {}
-        names = [m.name for m in pkgutil.iter_modules(spec.submodule_search_locations) if not m.name.startswith("_")]
+        names = [
+            m.name
+            for m in pkgutil.iter_modules(spec.submodule_search_locations)
+            if not m.name.startswith("_")
+        ]
         return {name.replace("_", "-"): f"{self._package}.{name}" for name in sorted(names)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:

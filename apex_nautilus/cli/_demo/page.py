@@ -11,12 +11,24 @@ from apex_nautilus.engine.report import ReportTable, write_report
 from apex_nautilus.forge import StudyResult
 from apex_nautilus.genome import Result
 
-__all__ = ["STUDY_HEADERS", "real_rows", "study_rows", "write_page"]
+__all__ = [
+    "NOT_IN_TERMINAL",
+    "REAL_HEADERS",
+    "STUDY_HEADERS",
+    "honest_words",
+    "real_rows",
+    "real_tables",
+    "study_rows",
+    "write_page",
+]
 
 STUDY_HEADERS = (
-    "study", "trials", "TTT in sample", "TTT out", "trades in", "trades out", "Sharpe a trade in", "Sharpe a trade out",
-    "DSR out", "equity in", "equity out", "gate",
+    "study", "trials", "TTT in sample", "TTT out", "trades in", "trades out", "Sharpe a trade in",
+    "Sharpe a trade out", "DSR out", "equity in", "equity out", "gate",
 )  # fmt: skip
+
+#: Columns that the report has and a terminal has no room for.
+NOT_IN_TERMINAL = ("Sharpe a trade in", "Sharpe a trade out", "equity in", "equity out", "gate")
 
 
 def study_rows(studies: dict[str, StudyResult]) -> list[tuple]:
@@ -25,23 +37,31 @@ def study_rows(studies: dict[str, StudyResult]) -> list[tuple]:
     for name, study in studies.items():
         evidence = study.genome.evidence
         inside, outside = evidence.in_sample or Result(), evidence.out_of_sample or Result()
-        gate = evidence.gate if not evidence.gate_reasons else f"{evidence.gate}: {'; '.join(evidence.gate_reasons)}"
+        gate = (
+            evidence.gate
+            if not evidence.gate_reasons
+            else f"{evidence.gate}: {'; '.join(evidence.gate_reasons)}"
+        )
         rows.append(
-            (name, study.trials.count, _n(inside.time_to_target), _n(outside.time_to_target), inside.trades or 0,
-             outside.trades or 0, _n(inside.sharpe), _n(outside.sharpe), _n(outside.dsr), _n(inside.final_equity_usd, 2),
+            (name, study.trials.count, _n(inside.time_to_target), _n(outside.time_to_target), inside.trades
+            or 0,
+             outside.trades or 0, _n(inside.sharpe), _n(outside.sharpe), _n(outside.dsr),
+             _n(inside.final_equity_usd, 2),
              _n(outside.final_equity_usd, 2), gate)
         )  # fmt: skip
     return rows
 
 
 REAL_HEADERS = (
-    "agent", "genome", "trades in", "return in", "trades out", "return out", "trades in Nautilus", "wins", "fees",
-    "return in Nautilus", "most decisions",
+    "agent", "genome", "trades in", "return in", "trades out", "return out", "trades in Nautilus",
+    "wins", "fees", "return in Nautilus", "most decisions",
 )  # fmt: skip
 
 
 def real_rows(real: RealPart) -> list[tuple]:
-    """The excerpt's agents: replay on the part the Forge was bred on, replay and Nautilus on the part it had not seen."""
+    """The excerpt's agents: replay on the part the Forge was bred on, replay and Nautilus on the part it
+    had not seen.
+    """
     rows = []
     for a in real.backtest.agents:
         one = real.agents[a.slot]
@@ -63,13 +83,28 @@ def honest_words(real: RealPart) -> str:
     passed = [name for name, s in real.studies.items() if s.genome.evidence.gate == "passed"]
     if passed:
         return (
-            f"The gate passed {', '.join(passed)} on {real.seconds:.0f} s of recorded data. That is far too little to believe "
+            f"The gate passed {', '.join(passed)} on {real.seconds:.0f} s of recorded data. That is far too "
+            f"little to believe "
             "in: import more and look again."
         )
     return (
-        f"The Forge found nothing on {real.seconds:.0f} s of recorded data that its gate would pass, and so short a recording "
-        "could not prove an edge if there were one. With 5 bps of taker fee a side a move must be large to pay for its round trip."
+        f"The Forge found nothing on {real.seconds:.0f} s of recorded data that its gate would pass, and so "
+        f"short a recording "
+        "could not prove an edge if there were one. With 5 bps of taker fee a side a move must be large to "
+        "pay for its round trip."
     )
+
+
+def real_tables(real: RealPart) -> list[ReportTable]:
+    """Studies and agents on the recording."""
+    return [
+        ReportTable(
+            "The Forge on recorded data, in and out of sample", STUDY_HEADERS, study_rows(real.studies)
+        ),
+        ReportTable(
+            "Recorded data, replay and Nautilus: " + honest_words(real), REAL_HEADERS, real_rows(real)
+        ),
+    ]
 
 
 def write_page(path: Path, simulated: SimulatedPart, real: RealPart, seed: int) -> None:
@@ -77,14 +112,17 @@ def write_page(path: Path, simulated: SimulatedPart, real: RealPart, seed: int) 
     write_report(
         path,
         title="apex_nautilus: the loop, closed once",
-        subtitle=f"Seed {seed}. Three simulated markets in the picture; the recorded excerpt in the tables below.",
+        subtitle=f"Seed {seed}. Three simulated markets in the picture, recorded data in the last tables.",
         curves=arena_curves(simulated.arena),
         happenings=arena_happenings(simulated.arena),
         tables=[
             *arena_tables(simulated.arena),
-            ReportTable("The Forge on the simulated history, in and out of sample", STUDY_HEADERS, study_rows(simulated.studies)),
-            ReportTable("The Forge on the recorded excerpt, in and out of sample", STUDY_HEADERS, study_rows(real.studies)),
-            ReportTable("The recorded excerpt in Nautilus, out of sample: " + honest_words(real), REAL_HEADERS, real_rows(real)),
+            ReportTable(
+                "The Forge on the simulated history, in and out of sample",
+                STUDY_HEADERS,
+                study_rows(simulated.studies),
+            ),
+            *real_tables(real),
         ],
     )
 

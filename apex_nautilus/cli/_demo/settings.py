@@ -51,11 +51,15 @@ class DemoSettings:
 def turbulent(instrument_id: str, factor: float) -> Population:
     """The default population of a simulated market with every distance in basis points times `factor`.
 
-    Prices, spreads and opinions move `factor` times as far while arrivals and sizes stay, so the market is the same in
-    all but its unit of price; only the fees weigh less. It lets an hour hold what a calm market shows in days.
+    Prices, spreads and opinions move `factor` times as far while arrivals and sizes stay, so the market is
+    the same in
+    all but its unit of price; only the fees weigh less. It lets an hour hold what a calm market shows in
+    days.
     """
     calm = profile(instrument_id)
     scaled = {
-        row.name: min(getattr(calm, row.name) * factor, row.high) for row in PARAMETERS if row.unit.startswith("bps")
+        row.name: min(getattr(calm, row.name) * factor, row.high)
+        for row in PARAMETERS
+        if row.unit.startswith("bps")
     }
     return replace(calm, **scaled)

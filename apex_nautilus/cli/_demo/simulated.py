@@ -86,7 +86,10 @@ def _simulate(layout: CatalogLayout, settings: DemoSettings, say: Say) -> int:
         tape = Market(population, int(seed)).run(round(minutes * _MINUTE_NS))
         to_catalog(tape, population.instrument, layout.market)
         opened_ns = int(tape.events["ts_init_ns"][0]) + round(settings.history_minutes * _MINUTE_NS)
-        say(f"  {instrument}: {len(tape.events):,} events, {len(tape.trades):,} trades in {minutes:.0f} minutes of market")
+        say(
+            f"  {instrument}: {len(tape.events):,} events, {len(tape.trades):,} trades in {minutes:.0f} "
+            f"minutes of market"
+        )
     return opened_ns
 
 
@@ -101,7 +104,12 @@ def _datasets(root: Path, layout: CatalogLayout, end_ns: int, say: Say) -> dict[
 
 
 def _challengers(
-    root: Path, layout: CatalogLayout, datasets: dict[str, Dataset], settings: DemoSettings, now_ns: int, say: Say
+    root: Path,
+    layout: CatalogLayout,
+    datasets: dict[str, Dataset],
+    settings: DemoSettings,
+    now_ns: int,
+    say: Say,
 ) -> dict[str, StudyResult]:
     """One study a slot; what each found goes into ``incoming/``, with the gate's verdict in it."""
     studies = {}
@@ -121,7 +129,8 @@ def _challengers(
         studies[slot.slot] = result
         inside, outside = result.genome.evidence.in_sample, result.genome.evidence.out_of_sample
         say(
-            f"  {slot.slot}: {result.trials.count} trials, time-to-target {_ttt(inside)} in sample, {_ttt(outside)} out; "
+            f"  {slot.slot}: {result.trials.count} trials, time-to-target {_ttt(inside)} in sample, "
+            f"{_ttt(outside)} out; "
             f"gate {result.genome.evidence.gate}"
         )
     return studies
@@ -131,7 +140,9 @@ def _ttt(result) -> str:
     return "-" if result is None or result.time_to_target is None else f"{result.time_to_target:.2f}"
 
 
-def _incumbents(layout: CatalogLayout, datasets: dict[str, Dataset], settings: DemoSettings, say: Say) -> None:
+def _incumbents(
+    layout: CatalogLayout, datasets: dict[str, Dataset], settings: DemoSettings, say: Say
+) -> None:
     rng = np.random.default_rng([settings.seed, 1])
     for slot in slots():
         genome = draw_incumbent(datasets[slot.instrument_id], rng)
@@ -139,7 +150,9 @@ def _incumbents(layout: CatalogLayout, datasets: dict[str, Dataset], settings: D
     say("  six incumbents drawn by lot, each claiming a win in 40 % of its trades")
 
 
-def _arena(root: Path, layout: CatalogLayout, settings: DemoSettings, opened_ns: int, say: Say) -> ArenaResult:
+def _arena(
+    root: Path, layout: CatalogLayout, settings: DemoSettings, opened_ns: int, say: Say
+) -> ArenaResult:
     config = ArenaRunConfig(
         schema=ARENA_SCHEMA,
         name="arena",
@@ -159,7 +172,10 @@ def _arena(root: Path, layout: CatalogLayout, settings: DemoSettings, opened_ns:
     run_root = root / "runs" / "arena"
     with _worker(run_root, root, worker_config) as started:
         result = run_arena(config, run_id="arena", opened=started)
-    say(f"  {len(result.agents)} agents lived, {len(result.deaths)} died, {len(result.swaps)} changes of champion")
+    say(
+        f"  {len(result.agents)} agents lived, {len(result.deaths)} died, {len(result.swaps)} changes of "
+        f"champion"
+    )
     return result
 
 
@@ -172,7 +188,9 @@ def _worker(run_root: Path, root: Path, config: Path):
     def start() -> None:
         command = [sys.executable, "-m", "apex_nautilus.cli.forge", "worker", "--catalog", str(run_root)]
         command += ["--dataset-root", str(root / "datasets"), "--config", str(config)]
-        process.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT))
+        process.append(
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        )
 
     try:
         yield start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
@@ -10,11 +9,15 @@ import click
 
 __all__ = ["command"]
 
-_MARK = ".apex-demo"
-
 
 @click.command()
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of every random number; same seed, same bytes.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=7,
+    show_default=True,
+    help="Of every random number; same seed, same bytes.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -22,35 +25,45 @@ _MARK = ".apex-demo"
     show_default=True,
     help="Folder of the demonstration; one that it made before is made anew.",
 )
-@click.option("--arena-minutes", type=click.FloatRange(5.0, 600.0), default=None, help="Market time that the arena trades.")
-@click.option("--history-minutes", type=click.FloatRange(30.0, 6000.0), default=None, help="Market time that the Forge sees.")
+@click.option(
+    "--arena-minutes",
+    type=click.FloatRange(5.0, 600.0),
+    default=None,
+    help="Market time that the arena trades.",
+)
+@click.option(
+    "--history-minutes",
+    type=click.FloatRange(30.0, 6000.0),
+    default=None,
+    help="Market time that the Forge sees.",
+)
 def command(seed: int, out: Path, arena_minutes: float | None, history_minutes: float | None) -> None:
     """Close the whole loop once, in under five minutes on two cores.
 
-    Simulates three markets; evolves a challenger for each of six slots that genomes drawn by lot hold; runs the arena in
-    Nautilus, where agents die, are swapped and replaced by what they earn; then evolves and trades on a recorded excerpt.
+    Simulates three markets; evolves a challenger for each of six slots that genomes drawn by lot hold;
+    runs the arena in
+    Nautilus, where agents die, are swapped and replaced by what they earn; then evolves and trades on a
+    recorded excerpt.
     Ends with tables and one HTML report.
     """
     from dataclasses import replace
 
-    from rich.console import Console
+    from apex_nautilus.cli._show import console_of_width, fresh_folder
 
     began = time.monotonic()
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)  # a log has no edge to wrap at
+    console = console_of_width()
 
     def say(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - began:5.0f} s[/dim]  {text}", soft_wrap=True)
 
-    _fresh(out)
+    fresh_folder(out)
     say("loading; the first run on a machine compiles its kernels (a minute or so), later runs start at once")
     from apex_nautilus.cli._demo import page
     from apex_nautilus.cli._demo.real import EXCERPTS, run_real
     from apex_nautilus.cli._demo.settings import DemoSettings
     from apex_nautilus.cli._demo.simulated import run_simulated
 
-    excerpts = _excerpts(list(EXCERPTS.values()))
+    excerpts = _excerpts(EXCERPTS)
     settings = DemoSettings(seed=seed)
     if arena_minutes is not None:
         settings = replace(settings, arena_minutes=arena_minutes)
@@ -69,53 +82,58 @@ def command(seed: int, out: Path, arena_minutes: float | None, history_minutes: 
     console.print(f"\n[bold]report[/bold]  {report}   (open it in a browser)")
     console.print(f"[bold]ledger[/bold]  apex ledger --catalog {out / 'runs' / 'arena'}")
     console.print(
-        "[bold]next[/bold]    apex demo --seed 8; apex data import binance-capture --help; apex-forge evolve --help; "
+        "[bold]next[/bold]    apex demo --seed 8; apex data import binance-capture --help; apex-forge "
+        "evolve --help; "
         "docs/architecture.md"
     )
     say("done")
 
 
-def _fresh(out: Path) -> None:
-    """Empty the demonstration's folder, but only one that the demonstration made."""
-    if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
-        raise click.ClickException(f"{out} holds something else than a demonstration; name another folder with --out")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    (out / _MARK).touch()
-
-
-def _excerpts(names: list[str]) -> Path:
+def _excerpts(names: dict[str, str]) -> dict[str, list[Path]]:
     folder = Path(__file__).resolve().parents[3] / "tests" / "data"
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names.values() if not (folder / name).is_file()]
     if missing:
         raise click.ClickException(
-            f"{folder} lacks {', '.join(missing)}: the demonstration runs in a checkout of the repository, which holds them"
+            f"{folder} lacks {', '.join(missing)}: the demonstration runs in a checkout of the repository, "
+            f"which holds them"
         )
-    return folder
+    return {instrument: [folder / name] for instrument, name in names.items()}
 
 
 def _tables(console, simulated, real) -> None:
-    from rich.table import Table
-
     from apex_nautilus.cli._arena_report import AGENT_HEADERS, agent_rows
     from apex_nautilus.cli._demo import page
+    from apex_nautilus.cli._show import show_table
 
     def show(title: str, headers, rows, *, drop: tuple[str, ...] = ()) -> None:
-        kept = [i for i, h in enumerate(headers) if h not in drop]
-        table = Table(title=title, title_justify="left")
-        for i in kept:
-            table.add_column(headers[i])
-        for row in rows:
-            table.add_row(*(str(row[i]) for i in kept))
-        console.print(table)
+        show_table(console, title, headers, rows, drop=drop)
 
-    show("Simulated arena: every agent began with 200 USDT", AGENT_HEADERS, agent_rows(simulated.arena), drop=("genome",))
+    show(
+        "Simulated arena: every agent began with 200 USDT",
+        AGENT_HEADERS,
+        agent_rows(simulated.arena),
+        drop=("genome",),
+    )
     for _, d in simulated.arena.deaths:
         console.print(f"  {d.agent} died ({d.verdict}): {d.reason}")
     for _, j in simulated.arena.jobs:
-        heirs = [n for n, a in simulated.arena.agents.items() if a.birth.slot == j.slot and a.born_ns > j.created_ns]
-        console.print(f"  {j.slot}: replacement asked for, seeded with {j.seed or 'nothing'}; followed by {', '.join(heirs) or 'nobody'}")
-    brief = ("Sharpe a trade in", "Sharpe a trade out", "equity in", "equity out", "gate")
-    show("The Forge, in and out of sample", page.STUDY_HEADERS, page.study_rows({**simulated.studies, **real.studies}), drop=brief)
-    show("Recorded excerpt in Nautilus, out of sample", page.REAL_HEADERS, page.real_rows(real), drop=("genome",))
+        heirs = [
+            n
+            for n, a in simulated.arena.agents.items()
+            if a.birth.slot == j.slot and a.born_ns > j.created_ns
+        ]
+        asked = f"{j.slot}: replacement asked for, seeded with {j.seed or 'nothing'}"
+        console.print(f"  {asked}; followed by {', '.join(heirs) or 'nobody'}")
+    show(
+        "The Forge, in and out of sample",
+        page.STUDY_HEADERS,
+        page.study_rows({**simulated.studies, **real.studies}),
+        drop=page.NOT_IN_TERMINAL,
+    )
+    show(
+        "Recorded excerpt in Nautilus, out of sample",
+        page.REAL_HEADERS,
+        page.real_rows(real),
+        drop=("genome",),
+    )
     console.print(page.honest_words(real), soft_wrap=True)
