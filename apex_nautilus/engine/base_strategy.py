@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nautilus_trader.model.enums import LiquiditySide, OrderSide, TimeInForce
 from nautilus_trader.model.events import (
@@ -165,7 +165,7 @@ class ApexStrategy(Strategy):
         self.fills: list[FillRecord] = []
         self.trades: list[TradeRecord] = []
         self.refusals = 0
-        self.instrument = None
+        self.instrument: Any = None  # from the start on
         self.feed: Feed | None = None
         self._emulated = config.legs == "emulated"
         self._subscription: Subscription | None = None
@@ -177,8 +177,8 @@ class ApexStrategy(Strategy):
         self._stop_leg: Order | None = None
         self._profit_leg: Order | None = None
         self._exit_order: Order | None = None
-        self._plan: _Plan | None = None
-        self._tally: _Tally | None = None
+        self._plan: Any = None  # a _Plan while a position is at hand
+        self._tally: Any = None  # a _Tally while a position is at hand
         self._deadline_ns = 0
         self._closing_for = ""
         self._retiring = ""
@@ -468,7 +468,7 @@ class ApexStrategy(Strategy):
         """One step towards flat: cancel legs that still work; when none does, send the market order."""
         waiting = False
         for leg in (self._stop_leg, self._profit_leg):
-            if self._works(leg):
+            if leg is not None and self._works(leg):
                 waiting = True
                 if leg.is_open and not leg.is_pending_cancel:
                     self.cancel_order(leg)
@@ -490,7 +490,13 @@ class ApexStrategy(Strategy):
         else:
             kind = self._closing_for
         for leg in (self._stop_leg, self._profit_leg):
-            if leg is not order and self._works(leg) and leg.is_open and not leg.is_pending_cancel:
+            if (
+                leg is not None
+                and leg is not order
+                and self._works(leg)
+                and leg.is_open
+                and not leg.is_pending_cancel
+            ):
                 self.cancel_order(leg)
         trade = self._trade_record(kind)
         self.trades.append(trade)

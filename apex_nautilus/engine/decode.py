@@ -24,7 +24,7 @@ from nautilus_trader.model.data import BookOrder, OrderBookDelta, OrderBookDelta
 from nautilus_trader.model.enums import AggressorSide, BookAction, OrderSide, RecordFlag
 from nautilus_trader.model.identifiers import InstrumentId, TradeId
 from nautilus_trader.model.objects import FIXED_PRECISION, Price, Quantity
-from numba import carray, njit, types
+from numba import carray, njit, types  # pyright: ignore[reportPrivateImportUsage]
 from numba.core import cgutils
 from numba.extending import intrinsic
 

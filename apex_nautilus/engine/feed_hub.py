@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from nautilus_trader.common.actor import Actor
@@ -298,7 +298,7 @@ class FeedHub(Actor):
         self.instrument_id = config.instrument_id
         self._feeds: list[Feed] = []
         self._subscriptions: list[Subscription] = []
-        self._decoder: EventDecoder | None = None
+        self._decoder: Any = None  # an EventDecoder from the start on
         self._precisions = (0, 0)
 
     @staticmethod

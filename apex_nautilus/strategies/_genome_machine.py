@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from apex_nautilus.engine.decode import as_pointer
 from apex_nautilus.features import DEPTH, top_levels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -93,7 +94,7 @@ class GenomeStrategy(ApexStrategy):
         self.reasons = [0] * len(REASONS)
         self.genome_id = self.genome.id
         self.set_multiplier(config.multiplier)
-        self._machine: GenomeMachine | None = None
+        self._machine: Any = None  # a GenomeMachine from the start on
         self._deferred_at = 0  # the whole book of a row that waits for the position to be closed
 
     def on_start(self) -> None:
@@ -136,7 +137,7 @@ class GenomeStrategy(ApexStrategy):
 
     def on_flat(self, trade: TradeRecord) -> None:
         """Decide on the row of this very book, if the agent was still closing when it came."""
-        if self._retiring or self._deferred_at != self.feed.features.path_count:
+        if self.feed is None or self._retiring or self._deferred_at != self.feed.features.path_count:
             return
         self._deferred_at = 0
         reason = self._machine.decide(self.feed.memory, self.account.balance, self.multiplier)
