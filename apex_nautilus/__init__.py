@@ -9,9 +9,13 @@ See docs/architecture.md for the rooms and who may import whom.
 
 from importlib.metadata import PackageNotFoundError, version
 
+from apex_nautilus._kernel_cache import discard_stale_kernels
+
 try:
     __version__ = version("apex_nautilus")
 except PackageNotFoundError:  # a bare checkout on PYTHONPATH
     __version__ = "0+unknown"
+
+discard_stale_kernels()
 
 __all__ = ["__version__"]
