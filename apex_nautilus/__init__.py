@@ -1,8 +1,9 @@
 """apex_nautilus: strategies that are evolved, judged and swapped on NautilusTrader.
 
-A strategy is data, a genome in a JSON file. The Forge (`apex_nautilus.forge`) evolves genomes against history and
-simulated markets; the engine side (`apex_nautilus.engine`, `.strategies`, `.actors`) trades them in Nautilus, judges
-every agent on its own ledger, and asks the Forge for a replacement when one dies. The two sides meet in files alone.
+A strategy is data, a genome in a JSON file. The Forge (`apex_nautilus.forge`) evolves genomes against
+history and simulated markets; the engine side (`apex_nautilus.engine`, `.strategies`, `.actors`) trades
+them in Nautilus, judges every agent on its own ledger, and asks the Forge for a replacement when one dies.
+The two sides meet in files alone.
 
 See docs/architecture.md for the rooms and who may import whom.
 """

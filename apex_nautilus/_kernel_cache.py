@@ -1,8 +1,8 @@
 """Keep compiled kernels in step with the sources they were made from.
 
-Numba keeps compiled code beside each module and renews it when that module's file changes, but not when a kernel in
-another file does that was compiled into it. After an update such code would go on running the old version, so it is
-all thrown away when any file with kernels has changed.
+Numba keeps compiled code beside each module and renews it when that module's file changes, but not when a
+kernel in another file does that was compiled into it. After an update such code would go on running the old
+version, so it is all thrown away when any file with kernels has changed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ _MARKS = (b"njit", b"cfunc", b"numba")
 def discard_stale_kernels(root: Path = _ROOT) -> int:
     """Remove the compiled kernels below `root` if their sources have changed since they were last looked at.
 
-    Safe beside other processes: one that finds a file gone compiles it anew. A folder that cannot be written to is
-    left alone (numba then keeps its files in the user's own cache, by the path and age of each source).
+    Safe beside other processes: one that finds a file gone compiles it anew. A folder that cannot be
+    written to is left alone (numba then keeps its files in the user's own cache, by the path and age of
+    each source).
 
     Returns
     -------

@@ -44,7 +44,7 @@ class DemoSettings:
     arena_minutes: float = 60.0
     population: int = 80
     generations: int = 8
-    turbulence: float = 6.0
+    turbulence: float = 5.0
     worker_wait_s: float = 180.0
 
 
