@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from apex_nautilus.actors import AgentResult, ArenaResult
+    from apex_nautilus.actors import ArenaResult
 
 __all__ = ["command"]
 
@@ -89,28 +89,13 @@ def _summary(result: ArenaResult) -> dict[str, Any]:
 
 
 def _print(result: ArenaResult, report: Path | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from apex_nautilus.cli._arena_report import AGENT_HEADERS, agent_rows
+    from apex_nautilus.cli._show import console_of_width, show_table
 
-    console = Console()
-    table = Table(title=f"{Path(result.root).name}: {len(result.agents)} agents")
-    for header in ("agent", "slot", "genome", "instrument"):
-        table.add_column(header)
-    for header in ("fills", "equity", "return"):
-        table.add_column(header, justify="right")
-    table.add_column("end")
-    for name, agent in result.agents.items():
-        table.add_row(
-            name,
-            agent.birth.slot,
-            agent.birth.genome,
-            agent.birth.instrument_id,
-            f"{len(agent.fills)}",
-            f"{agent.final_equity:.2f}",
-            f"{agent.final_equity / agent.birth.capital - 1.0:+.2%}",
-            agent.burial.cause if agent.burial else "alive",
-        )
-    console.print(table)
+    console = console_of_width()
+    show_table(
+        console, f"{Path(result.root).name}: {len(result.agents)} agents", AGENT_HEADERS, agent_rows(result)
+    )
     console.print(
         f"{len(result.deaths)} deaths, {len(result.swaps)} swaps, {len(result.jobs)} jobs, "
         f"{len(result.rejections)} files refused"
@@ -121,56 +106,20 @@ def _print(result: ArenaResult, report: Path | None) -> None:
             f"account {result.finish.account_cash:,.2f}, ledgers {result.finish.ledger_cash:,.2f} "
             f"(difference {gap:+.4f}), {result.finish.mismatches} mismatches"
         )
-    console.print(f"kept in {result.root}")
+    console.print(f"kept in {result.root}", soft_wrap=True)
     if report is not None:
-        console.print(f"report: {report}")
+        console.print(f"report: {report}", soft_wrap=True)
 
 
 def _write_report(path: Path, result: ArenaResult) -> None:
-    from apex_nautilus.engine import Curve, Happening, ReportTable, write_report
+    from apex_nautilus.cli._arena_report import arena_curves, arena_happenings, arena_tables
+    from apex_nautilus.engine import write_report
 
-    curves = [
-        Curve(name, agent.ts_ns, agent.equity, group=_lane(agent))
-        for name, agent in result.agents.items()
-        if agent.ts_ns.size
-    ]
-    lanes = {name: _lane(agent) for name, agent in result.agents.items()}
-    happenings = [
-        Happening(a.born_ns, "birth", lanes[name], f"{name}, genome {a.birth.genome}")
-        for name, a in result.agents.items()
-    ]
-    happenings += [
-        Happening(t, "death", lanes[v.agent], f"{v.agent}: {v.verdict}, {v.reason}") for t, v in result.deaths
-    ]
-    happenings += [
-        Happening(t, "promotion", lanes[v.agent], f"{v.agent}: {v.reason}") for t, v in result.promotions
-    ]
-    happenings += [
-        Happening(t, "swap", s.slot, f"{s.outgoing or 'empty'} to {s.incoming}, epoch {s.epoch}")
-        for t, s in result.swaps
-    ]
-    rows = [
-        (name, a.birth.role, a.birth.slot, a.birth.genome, a.birth.instrument_id, len(a.fills),
-         a.final_equity, a.burial.cause if a.burial else "alive")
-        for name, a in result.agents.items()
-    ]  # fmt: skip
-    verdicts = [
-        (v.agent, v.verdict, v.reason, v.trades, v.sharpe, v.psr, v.dsr, v.trials) for _, v in result.deaths
-    ]
-    header = ("agent", "role", "slot", "genome", "instrument", "fills", "equity", "end")
-    tables = [ReportTable("Agents", header, rows)]
-    if verdicts:
-        columns = ("agent", "verdict", "reason", "trades", "Sharpe a trade", "PSR", "DSR", "trials")
-        tables.append(ReportTable("Deaths", columns, verdicts))
     write_report(
         path,
         title=f"Arena {Path(result.root).name}",
         subtitle=f"{len(result.agents)} agents, {len(result.deaths)} deaths, {len(result.swaps)} swaps",
-        curves=curves,
-        happenings=sorted(happenings, key=lambda h: h.ts_ns),
-        tables=tables,
+        curves=arena_curves(result),
+        happenings=arena_happenings(result),
+        tables=arena_tables(result),
     )
-
-
-def _lane(agent: AgentResult) -> str:
-    return agent.birth.slot if agent.birth.role == "champion" else f"shadows {agent.birth.instrument_id}"
