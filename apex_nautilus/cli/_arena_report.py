@@ -28,21 +28,29 @@ def arena_curves(result: ArenaResult) -> list[Curve]:
 
 
 def arena_happenings(result: ArenaResult) -> list[Happening]:
-    """Births of champions, deaths, swaps, promotions and jobs, one lane a slot."""
+    """First births, deaths, swaps, replacements and promotions, one lane a slot.
+
+    A change of champion is one happening, not a birth beside it: a "swap" where the challenger beat its champion, a
+    "replacement" where the slot had fallen empty.
+    """
+    changed = {(ts, s.slot) for ts, s in result.swaps}
     found = [
         Happening(agent.born_ns, "birth", agent.birth.slot, f"{name}: genome {agent.birth.genome}")
         for name, agent in result.agents.items()
-        if agent.birth.role == "champion"
+        if agent.birth.role == "champion" and agent.birth.epoch == 1
+        if (agent.born_ns, agent.birth.slot) not in changed
     ]
-    found += [Happening(ts, "death", d.slot, f"{d.agent}: {d.reason}") for ts, d in result.deaths]
-    found += [
-        Happening(ts, "swap", s.slot, f"{s.outgoing or 'empty slot'} gives way to {s.incoming}")
-        for ts, s in result.swaps
-    ]
+    asked = {(j.slot, j.terminated): j.seed for _, j in result.jobs}
+    for ts, d in result.deaths:
+        seed = asked.get((d.slot, d.genome))
+        wish = "" if seed is None else f"; replacement asked for, seeded with {seed or 'nothing'}"
+        found.append(Happening(ts, "death", d.slot, f"{d.agent}: {d.reason}{wish}"))
+    for ts, s in result.swaps:
+        if s.outgoing:
+            found.append(Happening(ts, "swap", s.slot, f"{s.incoming} takes the place of {s.outgoing}"))
+        else:
+            found.append(Happening(ts, "replacement", s.slot, f"{s.incoming} takes the empty slot"))
     found += [Happening(ts, "promotion", p.slot, f"{p.agent}: {p.reason}") for ts, p in result.promotions]
-    found += [
-        Happening(ts, "job", j.slot, f"replacement of {j.terminated} asked for") for ts, j in result.jobs
-    ]
     return sorted(found, key=lambda h: (h.ts_ns, h.lane, h.kind))
 
 

@@ -28,6 +28,7 @@ _SYMBOLS = {
     "birth": "star",
     "death": "x",
     "swap": "diamond",
+    "replacement": "hexagon",
     "promotion": "triangle-up",
     "take_profit": "triangle-up",
     "stop": "triangle-down",

@@ -164,6 +164,7 @@ def _arena(
         limits=Limits(drawdown=0.5),
         contest=ContestRules(min_trades=10, min_shadow_s=60.0),
         preload={"1s": list(FEATURES)},
+        ledger_mark_s=10.0,
         worker_wait_s=settings.worker_wait_s,
     )
     write_atomic(root / "arena.json", msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")

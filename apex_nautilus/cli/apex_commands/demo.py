@@ -80,7 +80,7 @@ def command(seed: int, out: Path, arena_minutes: float | None, history_minutes: 
     page.write_page(report, simulated, real, seed)
     _tables(console, simulated, real)
     console.print(f"\n[bold]report[/bold]  {report}   (open it in a browser)")
-    console.print(f"[bold]ledger[/bold]  apex ledger --catalog {out / 'runs' / 'arena'}")
+    console.print(f"[bold]ledger[/bold]  apex ledger {out / 'runs' / 'arena'}")
     console.print(
         "[bold]next[/bold]    apex demo --seed 8; apex data import binance-capture --help; apex-forge "
         "evolve --help; "
