@@ -30,8 +30,8 @@ def arena_curves(result: ArenaResult) -> list[Curve]:
 def arena_happenings(result: ArenaResult) -> list[Happening]:
     """First births, deaths, swaps, replacements and promotions, one lane a slot.
 
-    A change of champion is one happening, not a birth beside it: a "swap" where the challenger beat its champion, a
-    "replacement" where the slot had fallen empty.
+    A change of champion is one happening, not a birth beside it: a "swap" where the challenger beat its
+    champion, a "replacement" where the slot had fallen empty.
     """
     changed = {(ts, s.slot) for ts, s in result.swaps}
     found = [
