@@ -17,7 +17,7 @@ from apex_nautilus.store.faults import fault_point
 __all__ = ["clean_temporaries", "fsync_directory", "move", "remove", "write_atomic"]
 
 _serial = itertools.count()
-_TEMPORARY = re.compile(r"^\..+\.(\d+)\.\d+\.tmp$")
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.\d+\.tmp")
 
 
 def fsync_directory(path: str | os.PathLike[str]) -> None:
@@ -115,7 +115,7 @@ def clean_temporaries(directory: str | os.PathLike[str]) -> list[Path]:
     """
     removed = []
     for entry in sorted(Path(directory).iterdir()):
-        match = _TEMPORARY.match(entry.name)
+        match = _TEMPORARY.fullmatch(entry.name)
         if match and not _is_alive(int(match.group(1))):
             entry.unlink(missing_ok=True)
             removed.append(entry)

@@ -27,7 +27,7 @@ from urllib.parse import unquote
 import msgspec
 
 from apex_nautilus.store.atomic import clean_temporaries, fsync_directory, move, remove, write_atomic
-from apex_nautilus.store.errors import StoreError
+from apex_nautilus.store.errors import NOT_JSON, StoreError
 from apex_nautilus.store.faults import fault_point
 from apex_nautilus.store.layout import CatalogLayout, check_name
 
@@ -102,7 +102,7 @@ def genome_fields(data: bytes, source: str) -> GenomeFields:
     """
     try:
         return msgspec.json.decode(data, type=GenomeFields)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise StoreError(f"{source}: not a genome ({error})") from None
 
 
@@ -119,7 +119,7 @@ def read_champion(path: str | os.PathLike[str]) -> Champion:
     source = Path(path)
     try:
         champion = msgspec.json.decode(source.read_bytes(), type=Champion)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise StoreError(
             f"{source}: not a champion file ({error}); move it away and install a champion again"
         ) from None
@@ -311,6 +311,6 @@ def _same_json(left: bytes, right: bytes) -> bool:
     for data in (left, right):
         try:
             documents.append(msgspec.json.decode(data))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_JSON:
             return False
     return documents[0] == documents[1]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["LedgerError", "StoreError"]
+import msgspec
+
+__all__ = ["NOT_JSON", "LedgerError", "StoreError"]
+
+NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes that are not the JSON expected may raise; nesting too deep to follow among them."""
 
 
 class StoreError(Exception):

@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from apex_nautilus.store.atomic import clean_temporaries, move, remove, write_atomic
-from apex_nautilus.store.errors import StoreError
+from apex_nautilus.store.errors import NOT_JSON, StoreError
 from apex_nautilus.store.faults import fault_point
 from apex_nautilus.store.layout import CatalogLayout, check_name
 
@@ -35,7 +35,7 @@ __all__ = ["JOB_SCHEMA", "MAX_ATTEMPTS", "Claim", "FileJobQueue", "JobStatus", "
 JOB_SCHEMA = "apex.job/1"
 MAX_ATTEMPTS = 3
 
-_STEM = re.compile(r"^(recycle_job_[0-9TZ]+_[A-Za-z0-9_-]+)(?:\.try([0-9]+))?(?:\.([A-Za-z0-9_-]+))?\.json$")
+_STEM = re.compile(r"(recycle_job_[0-9TZ]+_[A-Za-z0-9_-]+)(?:\.try([0-9]+))?(?:\.([A-Za-z0-9_-]+))?\.json")
 
 
 class RecycleJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,8 +211,8 @@ class FileJobQueue:
             fault_point("jobs.claimed")
             try:
                 job = msgspec.json.decode(target.read_bytes(), type=RecycleJob)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                self._reject(target, stem, f"not a recycle job: {error}")
+            except NOT_JSON as error:
+                self._reject(target, stem, error)
                 os.close(descriptor)
                 continue
             claim = Claim(job, target, attempt, owner, descriptor)
@@ -268,6 +268,8 @@ class FileJobQueue:
                 else:
                     move(path, self.layout.jobs_todo / f"{stem}.try{attempts}.json")
                     redelivered.append(path.name)
+            except NOT_JSON as error:  # a crash left it between its claim and its being put away
+                self._reject(path, stem, error)
             except FileNotFoundError:
                 continue  # another process recovered it first
             finally:
@@ -296,7 +298,7 @@ class FileJobQueue:
                         yield _closed(state, outcome)
                     else:
                         yield JobStatus(state, msgspec.json.decode(data, type=RecycleJob), attempts, owner)
-                except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+                except (FileNotFoundError, *NOT_JSON):
                     # Moved on meanwhile (its next folder shows it), or no job at all (`claim` puts it away).
                     continue
 
@@ -304,8 +306,8 @@ class FileJobQueue:
         """(path, stem, attempts, owner) of the job files in one folder, oldest first."""
         found = []
         for path in sorted(self._folders[state].iterdir()):
-            match = _STEM.match(path.name)
-            if match:
+            match = _STEM.fullmatch(path.name)
+            if match and path.is_file():
                 found.append((path, match.group(1), int(match.group(2) or 0), match.group(3)))
         return found
 
@@ -313,7 +315,12 @@ class FileJobQueue:
         for state in ("done", "failed"):
             path = self._folders[state] / f"{stem}.json"
             if path.exists():
-                outcome = msgspec.json.decode(path.read_bytes(), type=_Outcome)
+                try:
+                    outcome = msgspec.json.decode(path.read_bytes(), type=_Outcome)
+                except NOT_JSON as error:
+                    raise StoreError(
+                        f"{path}: not the answer to a job ({error}); move it away to have the job done again"
+                    ) from None
                 if outcome.job.job_id == job.job_id:
                     return _closed(state, outcome)
         return None
@@ -335,9 +342,10 @@ class FileJobQueue:
         claim.release()
         return standing or JobStatus(state, claim.job, claim.attempt, None, result, reason)
 
-    def _reject(self, path: Path, stem: str, reason: str) -> None:
+    def _reject(self, path: Path, stem: str, error: Exception) -> None:
         """A file in the queue that is no job: kept as it is in ``failed/``, with its reason beside it."""
-        write_atomic(self.layout.jobs_failed / f"{stem}.json.reason.txt", reason.encode() + b"\n")
+        reason = f"not a recycle job: {error}\n"
+        write_atomic(self.layout.jobs_failed / f"{stem}.json.reason.txt", reason.encode())
         move(path, self.layout.jobs_failed / f"{stem}.json.invalid")
 
 
@@ -362,7 +370,7 @@ def _closed(state: str, outcome: _Outcome) -> JobStatus:
 
 
 def _stem(path: Path) -> str:
-    match = _STEM.match(path.name)
+    match = _STEM.fullmatch(path.name)
     if match is None:
         raise StoreError(f"{path}: not the name of a job file")
     return match.group(1)

@@ -12,8 +12,8 @@ from apex_nautilus.store.errors import StoreError
 
 __all__ = ["CatalogLayout", "check_name"]
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-_GENOME_ID = re.compile(r"^[0-9a-f]{16}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_GENOME_ID = re.compile(r"[0-9a-f]{16}")
 
 
 def check_name(name: str, what: str) -> str:
@@ -22,7 +22,7 @@ def check_name(name: str, what: str) -> str:
     Letters, digits, ``_`` and ``-``, at most 64, beginning with a letter or digit: no dot and no slash, so
     that no name can leave its directory or be taken for a temporary file.
     """
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise StoreError(
             f"{what} {name!r} cannot name a file: use 1 to 64 letters, digits, '_' or '-', "
             "beginning with a letter or digit"
@@ -82,12 +82,13 @@ class CatalogLayout:
     @staticmethod
     def folder_name(instrument_id: str) -> str:
         """The folder of an instrument: its id, with a slash and other unsafe characters percent-encoded."""
-        if not instrument_id or len(instrument_id) > 128 or instrument_id.startswith("."):
+        name = quote(instrument_id, safe="")
+        if not name or len(name) > 128 or name.startswith("."):
             raise StoreError(
                 f"instrument id {instrument_id!r} cannot name a folder: "
-                "it is empty, too long or starts with a dot"
+                "it is empty, too long (128 characters, percent-encoded) or starts with a dot"
             )
-        return quote(instrument_id, safe="")
+        return name
 
     def challengers(self, instrument_id: str) -> Path:
         """The folder of the challengers of one instrument."""
@@ -144,7 +145,7 @@ class CatalogLayout:
 
 
 def _checked_id(genome_id: str) -> str:
-    if not isinstance(genome_id, str) or not _GENOME_ID.match(genome_id):
+    if not isinstance(genome_id, str) or not _GENOME_ID.fullmatch(genome_id):
         raise StoreError(
             f"genome id {genome_id!r} is not 16 lower-case hex digits; seal the genome before it is stored"
         )

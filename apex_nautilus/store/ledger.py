@@ -6,7 +6,8 @@ by engine time, then writer, then sequence number, which gives one order however
 A line is handed to the operating system as one write as soon as it is appended: a process that is killed
 loses nothing. It is flushed to the disk every `group_commit` lines: a machine that loses power loses less
 than that many. A last line that is torn is dropped by readers and cut off when the writer reopens its file;
-damage anywhere else is an error, because it cannot come from a crash.
+damage anywhere else is an error, because it cannot come from a crash. A write that fails (a full disk) is
+taken back: nothing of it stays, and once there is room again the ledger goes on without a gap.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import msgspec
 import numpy as np
 
 from apex_nautilus.store.atomic import fsync_directory
-from apex_nautilus.store.errors import LedgerError
+from apex_nautilus.store.errors import NOT_JSON, LedgerError
 from apex_nautilus.store.faults import fault_point
 from apex_nautilus.store.layout import check_name
 
@@ -138,6 +139,14 @@ class LedgerWriter:
     def append_many(self, records: Iterable[tuple[str, int, Mapping[str, Any] | msgspec.Struct]]) -> int:
         """Append (kind, ts_ns, fields) records in one write; return the last sequence number (-1 for an empty
         ledger).
+
+        Raises
+        ------
+        LedgerError
+            The ledger is closed.
+        OSError
+            The disk is full or failing. Where the write failed, none of the records was appended and they
+            may be tried again; where only the flush failed (`next_seq` has moved on) they stand.
         """
         if self._descriptor < 0:
             raise LedgerError(f"{self.path}: the ledger is closed; open a new LedgerWriter to append")
@@ -148,15 +157,34 @@ class LedgerWriter:
             lines.append(_encoder.encode(line))
             seq += 1
         if lines:
-            view = memoryview(b"\n".join(lines) + b"\n")
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+            self._write(b"\n".join(lines) + b"\n")
             fault_point("ledger.appended")
             self._next_seq = seq
             self._unflushed += len(lines)
             if self._unflushed >= self._group_commit:
                 self.flush()
         return self._next_seq - 1
+
+    def _write(self, data: bytes) -> None:
+        """Append `data` whole, or not at all: the next line must never follow the head of a torn one."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except BaseException:
+            if len(view) < len(data):
+                self._cut(self._size)
+            raise
+        self._size += len(data)
+
+    def _cut(self, size: int) -> None:
+        """Shorten the file to `size`; a disk that refuses even that gets no further line."""
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            raise
 
     def flush(self) -> None:
         """Flush what was appended to the disk."""
@@ -182,6 +210,7 @@ class LedgerWriter:
         if whole < len(content):
             os.ftruncate(self._descriptor, whole)
             os.fsync(self._descriptor)
+        self._size = whole
         return len(records)
 
 
@@ -249,5 +278,5 @@ def _parse(content: bytes, path: Path) -> tuple[list[LedgerRecord], int]:
 def _decode(line: bytes) -> LedgerRecord | None:
     try:
         return _decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except NOT_JSON:
         return None

@@ -95,7 +95,7 @@ def test_a_slot_belongs_to_one_instrument(layout):
         install(layout, "btc-1", genome(B, instrument_id="ETHUSDT-LINEAR.BYBIT"))
 
 
-@pytest.mark.parametrize("slot", ["", "../btc", "btc.1", "btc/1", "-x", "x" * 65, ".hidden"])
+@pytest.mark.parametrize("slot", ["", "../btc", "btc.1", "btc/1", "-x", "x" * 65, ".hidden", "btc\n"])
 def test_a_slot_that_could_leave_its_folder_is_refused(layout, slot):
     with pytest.raises(StoreError, match="cannot name a file"):
         install(layout, slot, genome(A))
@@ -109,6 +109,20 @@ def test_what_is_no_genome_changes_nothing(layout, data):
     with pytest.raises(StoreError, match="not a genome"):
         swap(layout, "btc-1", path)
     assert recover(layout).champions == {"btc-1": A}
+
+
+def test_a_champion_nested_too_deep_to_follow_is_named(layout):
+    install(layout, "btc-1", genome(A))
+    path = layout.champion_file(BTC, "btc-1")
+    path.write_bytes(path.read_bytes().replace(b"null", b"[" * 200_000 + b"]" * 200_000))
+    with pytest.raises(StoreError, match="not a champion file"):
+        recover(layout)
+
+
+@pytest.mark.parametrize("instrument_id", ["", ".hidden", "x" * 129, "é" * 100])
+def test_an_instrument_that_cannot_name_a_folder_is_refused(layout, instrument_id):
+    with pytest.raises(StoreError, match="cannot name a folder"):
+        layout.champions(instrument_id)
 
 
 def test_a_champion_file_in_the_wrong_place_is_named(layout):

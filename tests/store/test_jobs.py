@@ -118,6 +118,31 @@ def test_a_file_that_is_no_job_is_put_away_and_the_next_one_served(queue):
     assert "not a recycle job" in (queue.layout.jobs_failed / (bad.name + ".reason.txt")).read_text()
 
 
+@pytest.mark.parametrize("content", [b"garbage", b'{"job_id":' + b"[" * 200_000, b"\xff"])
+def test_a_file_that_is_no_job_does_not_stop_recovery_when_it_was_already_claimed(queue, content):
+    bad = queue.layout.jobs_doing / "recycle_job_20200101T000000000000000Z_btc-9.try1.w.json"
+    bad.write_bytes(content)
+    queue.put(job(0))
+    queue.recover()
+    assert not bad.exists()
+    assert [path.suffix for path in sorted(queue.layout.jobs_failed.iterdir())] == [".invalid", ".txt"]
+    assert queue.claim("w").job == job(0)
+
+
+def test_a_folder_or_a_dead_link_with_the_name_of_a_job_is_passed_over(queue):
+    (queue.layout.jobs_todo / "recycle_job_20200101T000000000000000Z_btc-8.json").mkdir()
+    (queue.layout.jobs_todo / "recycle_job_20200101T000000000000000Z_btc-9.json").symlink_to("nowhere")
+    queue.put(job(0))
+    assert queue.claim("w").job == job(0)
+
+
+def test_a_damaged_answer_is_named(queue):
+    queue.put(job(0))
+    (queue.layout.jobs_done / job(0).file_name).write_bytes(b"{")
+    with pytest.raises(StoreError, match="not the answer to a job"):
+        queue.claim("w")
+
+
 def test_a_slot_that_could_leave_the_folder_is_refused(queue):
     with pytest.raises(StoreError, match="cannot name a file"):
         queue.put(job(0, slot="../../x"))

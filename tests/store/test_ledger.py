@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -130,3 +134,59 @@ def test_what_json_cannot_say_is_refused_and_writes_nothing(tmp_path):
             ledger.append("x", 1, {"f": object()})
         ledger.append("x", 1, {})
     assert len(read_ledger(tmp_path / "w.jsonl")) == 1
+
+
+_FULL_DISK = """
+import resource, signal, sys
+from apex_nautilus.store import LedgerWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with LedgerWriter(sys.argv[1], "w") as ledger:
+    ledger.append("mark", 1, {"x": 1})
+    size = ledger.path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, resource.RLIM_INFINITY))
+    try:
+        ledger.append("mark", 2, {"x": "y" * 100})
+    except OSError:
+        print("refused", ledger.path.stat().st_size - size, ledger.next_seq)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    ledger.append("mark", 3, {})
+    ledger.append("mark", 4, {})
+"""
+
+
+def test_a_disk_that_fills_up_inside_a_line_leaves_no_torn_line_behind(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["refused", "0", "1"]
+    assert [(r.seq, r.ts_ns) for r in read_ledger(tmp_path / "w.jsonl")] == [(0, 1), (1, 3), (2, 4)]
+
+
+def test_a_disk_that_cannot_even_take_a_torn_line_back_gets_no_further_one(tmp_path, monkeypatch):
+    def full(descriptor, data):
+        real(descriptor, bytes(data[:5]))
+        raise OSError(28, "No space left on device")
+
+    def broken(descriptor, size):
+        raise OSError(5, "Input/output error")
+
+    real = os.write
+    ledger = LedgerWriter(tmp_path, "w")
+    ledger.append("mark", 1, {})
+    with monkeypatch.context() as disk:
+        calls = iter([lambda d, b: real(d, bytes(b[:5])), full])
+        disk.setattr(os, "write", lambda d, b: next(calls)(d, b))
+        disk.setattr(os, "ftruncate", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            ledger.append("mark", 2, {})
+    with pytest.raises(LedgerError, match="closed"):
+        ledger.append("mark", 3, {})
+    with LedgerWriter(tmp_path, "w") as again:
+        assert again.next_seq == 1
+
+
+def test_nesting_too_deep_to_follow_is_no_record(tmp_path):
+    deep = "[" * 200_000 + "]" * 200_000
+    path = tmp_path / "w.jsonl"
+    path.write_text(f'{{"seq":0,"ts_ns":1,"writer":"w","kind":"k","fields":{{"a":{deep}}}}}\n')
+    assert read_ledger(path) == []
