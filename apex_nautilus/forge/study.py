@@ -59,6 +59,8 @@ class StudyResult(msgspec.Struct, frozen=True):
     genome : the one chosen, sealed, with its evidence and the gate's verdict.
     validation : its result on the validation part with the train calibration, by which it was chosen.
     trials : N and V of the deflation.
+    dsr_all_trials : the deflated Sharpe ratio out of sample, had V been the variance over all trials measured,
+        those beyond luck among them; None with fewer than two trades.
     lottery : the pretest, None when the configuration left it out.
     reports : one line a generation.
     hall : ids of the hall of fame in the order of choice, the chosen one first.
@@ -68,6 +70,7 @@ class StudyResult(msgspec.Struct, frozen=True):
     genome: Genome
     validation: Result
     trials: Trials
+    dsr_all_trials: float | None
     lottery: Lottery | None
     reports: tuple[GenerationReport, ...]
     hall: tuple[str, ...]
@@ -131,6 +134,8 @@ def evolve(
     evolution = Evolution(evaluator, config, breeding)
     journal = StudyJournal(ledger, study_id, clock)
     ancestors = [_individual(genome, evaluator) for genome in seeds]
+    taken = [genome for genome, one in zip(seeds, ancestors) if one is not None]
+    inherited = _trials_behind(taken)
     journal.write(
         "study",
         0,
@@ -140,8 +145,9 @@ def evolve(
             "seed": seed,
             "config": config,
             "rows": {"train": parts.train, "validation": parts.validation, "test": parts.test},
-            "seeds": [genome.id for genome, one in zip(seeds, ancestors) if one is not None],
+            "seeds": [genome.id for genome in taken],
             "seeds_left_out": [genome.id for genome, one in zip(seeds, ancestors) if one is None],
+            "inherited_trials": inherited,
             "job_id": job_id,
         },
     )
@@ -150,7 +156,8 @@ def evolve(
         best = evolution.hall[0]
         fit = evolution.archive[best.key].calibration
         record = evaluator.replay(compile_population([best], tree_set), [best], [fit], parts.validation)[0]
-        seen = result_of(record, 0, Trials.of(list(evolution.archive.values()), config.min_trades))
+        so_far = Trials.of(list(evolution.archive.values()), config.min_trades, inherited=inherited)
+        seen = result_of(record, 0, so_far)
         enough = (seen.trades or 0) >= config.min_trades
         report = msgspec.structs.replace(
             evolution.reports[-1], validation=seen.time_to_target, validation_dsr=seen.dsr if enough else None
@@ -165,10 +172,15 @@ def evolve(
 
     if checkpoint is None or not load_checkpoint(checkpoint, evolution, study_id):
         finished(evolution.start([one for one in ancestors if one is not None]))
+    if evolution.generation > config.generations:
+        raise ForgeError(
+            f"{checkpoint}: study {study_id} has reached generation {evolution.generation} and cannot end at "
+            f"{config.generations}; ask for at least {evolution.generation} generations, or begin elsewhere"
+        )
     while evolution.generation < config.generations:
         finished(evolution.step())
 
-    judge_ = _Judge(evaluator, parts, evolution, journal, study_id)
+    judge_ = _Judge(evaluator, parts, evolution, journal, study_id, taken, inherited)
     return judge_.verdict(
         drawing, seed=seed, clock=clock, exclude=frozenset(exclude), job_id=job_id, slot=slot
     )
@@ -178,7 +190,14 @@ class _Judge:
     """From a finished evolution to one genome with its evidence."""
 
     def __init__(
-        self, evaluator: Evaluator, parts: Any, evolution: Evolution, journal: StudyJournal, study_id: str
+        self,
+        evaluator: Evaluator,
+        parts: Any,
+        evolution: Evolution,
+        journal: StudyJournal,
+        study_id: str,
+        seeds: Sequence[Genome],
+        inherited: int,
     ) -> None:
         self._evaluator = evaluator
         self._config = evaluator.config
@@ -186,7 +205,10 @@ class _Judge:
         self._evolution = evolution
         self._journal = journal
         self._study_id = study_id
-        self._trials = Trials.of(list(evolution.archive.values()), self._config.min_trades)
+        self._peeked = _that_saw(seeds, evaluator.data, parts.test)
+        self._trials = Trials.of(
+            list(evolution.archive.values()), self._config.min_trades, inherited=inherited
+        )
 
     def verdict(
         self,
@@ -220,6 +242,7 @@ class _Judge:
             },
         )
         test, ruined = self._results(one, fit, self._parts.test)
+        strict = self._trials.deflated(test, self._trials.sharpe_variance_all)
         lottery = None
         if ticket is not None:
             lottery = self._draw(ticket, test)
@@ -229,6 +252,7 @@ class _Judge:
             lottery=lottery,
             min_trades=self._config.min_trades,
             dsr_threshold=self._config.dsr_threshold,
+            peeked=self._peeked,
         )
         data = self._evaluator.data
         genome = sealed(
@@ -267,6 +291,7 @@ class _Judge:
                 "out_of_sample": test,
                 "lottery": lottery,
                 "trials": self._trials,
+                "dsr_all_trials": strict,
             },
         )
         order = [genome.id] + [other.id for i, other in enumerate(genomes) if i != place]
@@ -275,6 +300,7 @@ class _Judge:
             genome=genome,
             validation=on_validation,
             trials=self._trials,
+            dsr_all_trials=strict,
             lottery=lottery,
             reports=tuple(self._evolution.reports),
             hall=tuple(order),
@@ -314,7 +340,7 @@ class _Judge:
     def _ticket(self, rng: np.random.Generator) -> tuple[Individual, PlattFit, Trial, Result, int] | None:
         """The best of as many random individuals as the study evaluated, chosen as the evolved one was."""
         config, evaluator = self._config, self._evaluator
-        budget = self._trials.count if config.lottery is None else config.lottery
+        budget = len(self._evolution.archive) if config.lottery is None else config.lottery
         if budget == 0:
             return None
         breeder = Breeder(evaluator.tree_set, config, len(evaluator.stops), len(evaluator.holds))
@@ -349,7 +375,7 @@ class _Judge:
             validation=on_validation.time_to_target or 0.0,
             test=test.time_to_target or 0.0,
             trades=test.trades or 0,
-            beaten=(evolved.time_to_target or 0.0) > (test.time_to_target or 0.0),
+            beaten=bool(evolved.trades) and (evolved.time_to_target or 0.0) > (test.time_to_target or 0.0),
         )
 
     def _genome(self, one: Individual, fit: PlattFit) -> Genome:
@@ -370,6 +396,33 @@ class _Judge:
                 calibration=Platt(a=fit.a, b=fit.b),
             )
         )
+
+
+def _trials_behind(seeds: Sequence[Genome]) -> int:
+    """Trials that were made to find the seeds; those of one study count once, and theirs hold those before.
+
+    A seed is the survivor of its study: what is bred from it has been chosen among these trials as well.
+    """
+    studies = {}
+    for genome in seeds:
+        bred = genome.provenance
+        studies[bred.dataset_id, bred.seed, bred.study_trials] = bred.study_trials or 0
+    return sum(studies.values())
+
+
+def _that_saw(seeds: Sequence[Genome], data: StudyData, test: tuple[int, int]) -> tuple[str, ...]:
+    """Seeds from another dataset of the instrument that goes on into the test part: it may hold their train
+    rows. On this very dataset theirs was the same train part.
+    """
+    opens = int(data.ts_ns[test[0]])
+    return tuple(
+        genome.id
+        for genome in seeds
+        if genome.instrument_id == data.instrument.id
+        and genome.provenance.dataset_id != data.card.id
+        and genome.provenance.dataset_span is not None
+        and genome.provenance.dataset_span.end_ns > opens
+    )
 
 
 def _brackets(

@@ -54,6 +54,11 @@ def test_the_gate_gives_every_reason(changes, ruined, lottery, reasons):
         assert part in reason
 
 
+def test_a_seed_that_has_seen_the_test_part_is_a_reason_against():
+    (reason,) = judge(GOOD, ruined=False, lottery=BEATEN, **RULES, peeked=("a" * 16,))
+    assert reason == f"seed {'a' * 16} was bred on data that reaches into the test part"
+
+
 def _trial(number, trades, sharpe):
     return Trial(number, 0, f"{number:016x}", 0.0, 0.0, trades, sharpe, 10, 3, 5, 0.0, 0.0)
 
@@ -65,7 +70,37 @@ def test_every_trial_counts_and_those_with_enough_trades_give_the_variance():
     summed = Trials.of(trials, min_trades=30)
     assert (summed.count, summed.measured) == (10, 4)
     assert summed.sharpe_variance == pytest.approx(np.var(sharpes, ddof=1))
-    assert Trials.of(trials[:1], min_trades=30).sharpe_variance == pytest.approx(1 / 30)
+    assert summed.sharpe_variance_all == summed.sharpe_variance
+    assert Trials.of(trials[4:], min_trades=30).sharpe_variance == pytest.approx(1 / 30)
+    assert Trials.of(trials, min_trades=30, inherited=90).count == 100
+
+
+def test_trials_beyond_luck_count_but_do_not_widen_what_luck_can_do():
+    rng = np.random.default_rng(5)
+    lucky = [_trial(i, 101, s) for i, s in enumerate(0.1 * rng.normal(size=60))]
+    skilled = [_trial(60 + i, 101, 0.9) for i in range(60)]
+    alone, mixed = Trials.of(lucky, min_trades=30), Trials.of(lucky + skilled, min_trades=30)
+    assert (alone.skilled, mixed.skilled, mixed.measured, mixed.count) == (0, 60, 120, 120)
+    assert mixed.sharpe_variance == alone.sharpe_variance
+    assert mixed.sharpe_variance_all > 10 * mixed.sharpe_variance
+    result = Result(trades=87, sharpe=0.97)
+    assert mixed.deflated(result) > 0.99
+    assert mixed.deflated(result, mixed.sharpe_variance_all) < 0.2
+
+
+def test_in_studies_without_an_edge_the_variance_is_that_over_all_trials():
+    rng = np.random.default_rng(4)
+    left_out = 0
+    for _ in range(200):
+        sizes = rng.integers(30, 300, 100)
+        sharpes = rng.normal(size=100) / np.sqrt(sizes - 1)
+        left_out += Trials.of([_trial(i, int(n), s) for i, (n, s) in enumerate(zip(sizes, sharpes))], 30).skilled
+    assert 2 <= left_out <= 20  # of 20,000 trials; 5 in 100 studies leave one out
+
+
+def test_near_copies_do_not_make_luck_small():
+    copies = [_trial(i, 51, 0.2 + 1e-6 * i) for i in range(50)]
+    assert Trials.of(copies, min_trades=30).sharpe_variance == pytest.approx(1 / 50)
 
 
 def test_the_evidence_is_the_deflated_sharpe_ratio_of_the_replay():

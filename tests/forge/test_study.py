@@ -16,7 +16,7 @@ import pytest
 
 from apex_nautilus.features import names
 from apex_nautilus.forge import EvolutionConfig, ForgeError, evolve
-from apex_nautilus.genome import Feature, decode, encode, walk
+from apex_nautilus.genome import Feature, Span, decode, encode, sealed, walk
 from apex_nautilus.store import LedgerWriter, read_ledger
 
 CONFIG = EvolutionConfig(
@@ -66,6 +66,15 @@ def test_a_planted_edge_is_found_and_survives_out_of_sample(result):
     assert "imbalance" in signal_features
     assert genome.evidence.out_of_sample.sharpe > 0.3
     assert genome.evidence.out_of_sample.final_equity_usd > 210.0
+
+
+def test_an_obvious_edge_is_not_deflated_away():
+    """Many trials hold it: the variance over all of them would call luck what each of them proves."""
+    config = msgspec.structs.replace(CONFIG, population=40, min_trades=30)
+    found = evolve(planted.market(14_000), config, SEED, clock=clock)
+    out = found.genome.evidence.out_of_sample
+    assert not any("deflated" in reason for reason in found.genome.evidence.gate_reasons)
+    assert found.dsr_all_trials < 0.5 < 0.95 <= out.dsr <= out.psr
 
 
 def test_noise_is_refused():
@@ -160,7 +169,8 @@ def test_an_interruption_keeps_the_last_generation_and_the_ledger_counts_no_tria
         for record in records
         if record.kind == "trial" and record.fields["trades"] >= CONFIG.min_trades
     ]
-    assert result.trials.sharpe_variance == pytest.approx(np.var(sharpes, ddof=1))
+    assert result.trials.sharpe_variance_all == pytest.approx(np.var(sharpes, ddof=1))
+    assert len(sharpes) == result.trials.measured > result.trials.skilled > 0
 
 
 def test_the_test_part_is_opened_after_the_last_generation(data, tmp_path):
@@ -215,6 +225,45 @@ def test_seeds_take_part_and_are_named(data, result, tmp_path):
     assert seeded.reports[0].best >= result.reports[-1].best >= plain.reports[0].best
     assert seeded.genome.provenance.parents == (result.genome.id,)
     assert read_ledger(tmp_path / "forge-x.jsonl")[0].fields["seeds"] == [result.genome.id]
+
+
+def test_trials_made_to_find_a_seed_count_once_a_study(data, result):
+    brief = msgspec.structs.replace(CONFIG, generations=0, lottery=8)
+    twin = msgspec.structs.replace(result.genome, entry_threshold=0.4, id="")
+    seeded = evolve(data, brief, SEED + 5, clock=clock, seeds=(result.genome, sealed(twin)))
+    assert seeded.trials.count == seeded.reports[-1].trials + result.trials.count
+    assert seeded.genome.provenance.study_trials == seeded.trials.count
+    assert seeded.lottery.trials == 8
+
+
+def test_a_seed_bred_on_rows_of_the_test_part_is_said_by_the_gate(data, result):
+    brief = msgspec.structs.replace(CONFIG, generations=0, lottery=0)
+    opens = int(data.ts_ns[data.splits(60 * 10**9).test[0]])
+
+    def reasons(end_ns, **changes):
+        bred = msgspec.structs.replace(
+            result.genome.provenance, dataset_id="other", dataset_span=Span(0, end_ns)
+        )
+        seed = msgspec.structs.replace(result.genome, provenance=bred, **changes)
+        found = evolve(data, brief, SEED, clock=clock, seeds=(seed,))
+        return [reason for reason in found.genome.evidence.gate_reasons if seed.id in reason]
+
+    assert reasons(opens) == []
+    assert len(reasons(opens + 1)) == 1
+    assert reasons(opens + 1, instrument_id="ETHUSDT-LINEAR.SIM") == []
+
+
+def test_a_study_cannot_end_before_the_generation_it_has_reached(data, tmp_path):
+    brief = msgspec.structs.replace(CONFIG, generations=1, lottery=0)
+    evolve(data, brief, SEED, clock=clock, checkpoint=tmp_path / "c.json")
+    with pytest.raises(ForgeError, match="has reached generation 1 and cannot end at 0"):
+        evolve(
+            data,
+            msgspec.structs.replace(brief, generations=0),
+            SEED,
+            clock=clock,
+            checkpoint=tmp_path / "c.json",
+        )
 
 
 def test_a_seed_that_needs_an_unknown_feature_is_left_out_and_said_so(data, result, tmp_path):
