@@ -2,16 +2,19 @@
 
 Writing is all or nothing: tables go to a staging directory inside the catalog, and only a finished set is
 renamed into place. A run that is killed leaves the catalog as it was (or, when killed among the renames,
-some of the final files); running it again gives the same files. One writer at a time: a lock file is held,
-and released by the system when the process dies.
+some of the final files); running it again gives the same files. What new data replace is removed last of
+all. One writer at a time: a lock file is held, and released by the system when the process dies.
 """
 
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from nautilus_trader.core.datetime import unix_nanos_to_iso8601
 from nautilus_trader.model.data import Bar, OrderBookDelta, TradeTick
+from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
 from apex_nautilus.data.batch_order import order_batches
@@ -39,7 +43,7 @@ from apex_nautilus.data.nautilus_tables import (
 )
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_TRADE
 from apex_nautilus.risk import InstrumentSpec
-from apex_nautilus.store.atomic import fsync_directory, move
+from apex_nautilus.store.atomic import fsync_directory, move, remove
 
 __all__ = [
     "CatalogWriter",
@@ -59,13 +63,16 @@ __all__ = [
 _DELTAS, _TRADES, _BARS = "order_book_deltas", "trade_tick", "bar"
 _CLASSES = {_DELTAS: OrderBookDelta, _TRADES: TradeTick, _BARS: Bar}
 _ROW_GROUP = 20_000
+_REPLACE_SLACK_NS = 60_000_000_000
+"""How far replaced data may reach beyond the new ones: two recordings of one span seldom end at one event."""
 
 
 class Written(msgspec.Struct, frozen=True):
     """What one writer put into a catalog.
 
     `moved` counts events whose receive time was put off by nanoseconds because a trade and a book batch
-    shared it: the engine reads both from different files and orders them by time alone.
+    shared it: the engine reads both from different files and orders them by time alone. `replaced` names the
+    files that were taken out because the new data took their place.
     """
 
     deltas: int
@@ -74,6 +81,7 @@ class Written(msgspec.Struct, frozen=True):
     batches: int
     moved: int
     files: tuple[str, ...]
+    replaced: tuple[str, ...] = ()
 
 
 class CatalogWriter:
@@ -86,14 +94,15 @@ class CatalogWriter:
     ----------
     catalog_path : path of the ParquetDataCatalog, made when missing.
     instrument : whose data it is; its definition is written too.
-    replace : remove stored files that overlap the new span instead of refusing.
+    replace : take the place of stored files that overlap the new data, instead of refusing. A stored file
+        that reaches more than a minute beyond the new data is refused even so: the rest of it would be lost.
     rows_per_file : rows collected before a file is written; bounds the memory.
 
     Raises
     ------
     DataError
-        When another writer holds the catalog, events go back in time, a batch mixes receive times or never
-        ends, or the span overlaps stored data.
+        When another writer holds the catalog, events go back in time, a batch mixes receive times, holds a
+        trade or never ends, or the span overlaps stored data.
     """
 
     def __init__(
@@ -114,7 +123,8 @@ class CatalogWriter:
         self._files: list[tuple[Path, Path]] = []  # (staged, final)
         self._ladder = Ladder()
         self._open = np.empty(0, dtype=EVENT)  # events of a batch whose end has not come yet
-        self._last_ts = np.iinfo(np.int64).min
+        self._newest = 0  # receive time of the last event as it came
+        self._last_ts = np.iinfo(np.int64).min  # and as it was stored
         self._last_is_trade = False
         self._batches = 0
         self._moved = 0
@@ -131,8 +141,12 @@ class CatalogWriter:
                 f"{self._catalog}: another process is writing to this catalog; wait for it to end"
             ) from None
         self._lock = lock
-        shutil.rmtree(self._staging, ignore_errors=True)  # what a killed run left behind
-        self._staging.mkdir()
+        try:
+            shutil.rmtree(self._staging, ignore_errors=True)  # what a killed run left behind
+            self._staging.mkdir()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -144,6 +158,8 @@ class CatalogWriter:
     def append(self, events: np.ndarray) -> None:
         """Add events, ordered by `ts_init_ns`; an unfinished batch at the end waits for the next call."""
         self._require_entered()
+        if events.dtype != EVENT:
+            raise DataError(f"{self._spec.id}: events must be an array of EVENT, got {events.dtype}")
         if self._open.size:
             events = np.concatenate([self._open, events])
         is_trade = events["kind"] == KIND_TRADE
@@ -155,17 +171,25 @@ class CatalogWriter:
 
     def _take(self, events: np.ndarray, is_trade: np.ndarray) -> None:
         ts = events["ts_init_ns"]
-        if ts[0] < self._last_ts - self._moved or (np.diff(ts) < 0).any():
-            at = ts[0] if ts[0] < self._last_ts - self._moved else ts[int(np.argmax(np.diff(ts) < 0)) + 1]
+        backwards = np.diff(ts, prepend=self._newest) < 0
+        if backwards.any() or (events["ts_event_ns"] < 0).any():
+            if ts[0] < 0 or not backwards.any():
+                raise DataError(f"{self._spec.id}: an event before 1970 cannot be stored")
             raise DataError(
-                f"{self._spec.id}: events go back in time at ts_init {at}; sort them by ts_init_ns first"
+                f"{self._spec.id}: events go back in time at ts_init {ts[int(np.argmax(backwards))]}; "
+                "sort them by ts_init_ns first"
             )
+        self._newest = int(ts[-1])
         book = events[~is_trade]
         last = (book["flags"] & FLAG_LAST) != 0
         inside = ~last[:-1]
         if (np.diff(book["ts_init_ns"])[inside] != 0).any():
             raise DataError(
                 f"{self._spec.id}: a batch of level changes holds more than one ts_init_ns; give it one"
+            )
+        if (is_trade[1:] & ~is_trade[:-1] & ((events["flags"][:-1] & FLAG_LAST) == 0)).any():
+            raise DataError(
+                f"{self._spec.id}: a trade stands inside a batch of level changes; put it before the batch"
             )
         # Smallest times that never fall and rise where a trade meets a book batch: with c the count of
         # changes of kind, t'[i] - c[i] is the running maximum of t - c.
@@ -231,7 +255,7 @@ class CatalogWriter:
             )
         for folder in self._pending:
             self._flush(folder, final=True)
-        self._check_overlap()
+        replaced = self._to_replace()
         settled, _ = settle_instrument(self._catalog, self._spec)
         if (settled.price_precision, settled.size_precision) != (
             self._spec.price_precision,
@@ -251,7 +275,12 @@ class CatalogWriter:
         for source, final in staged + self._files:
             final.parent.mkdir(parents=True, exist_ok=True)
             move(source, final)
-        fsync_directory(self._catalog)
+        for path in replaced:
+            remove(path)
+        # New folders last only when the folders they are in have been flushed.
+        for folder in {p for _, final in staged + self._files for p in final.parent.parents}:
+            if folder.is_relative_to(self._catalog):
+                fsync_directory(folder)
         return Written(
             deltas=self._counts[_DELTAS],
             trades=self._counts[_TRADES],
@@ -259,6 +288,7 @@ class CatalogWriter:
             batches=self._batches,
             moved=self._moved,
             files=tuple(str(final.relative_to(self._catalog)) for _, final in self._files),
+            replaced=tuple(str(path.relative_to(self._catalog)) for path in replaced),
         )
 
     def _definition_files(self) -> list[Path]:
@@ -267,32 +297,49 @@ class CatalogWriter:
 
     def _stage(self, folder: str, identifier: str, table: pa.Table, first: int, last: int) -> None:
         name = f"{_file_time(first)}_{_file_time(last)}.parquet"
-        relative = Path("data") / folder / identifier.replace("/", "") / name
+        relative = Path("data") / folder / _folder_name(identifier) / name
         path = self._staging / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path, row_group_size=_ROW_GROUP)
         self._files.append((path, self._catalog / relative))
 
-    def _check_overlap(self) -> None:
-        new = {final for _, final in self._files}
+    def _to_replace(self) -> list[Path]:
+        """Return the stored files that the new ones displace; raises DataError when they may not."""
+        new = {final: staged for staged, final in self._files}
+        found = []
         for directory in sorted({final.parent for final in new}):
             spans = [_span(final) for final in new if final.parent == directory]
+            begin, end = min(lo for lo, _ in spans), max(hi for _, hi in spans)
             for old in sorted(directory.glob("*.parquet")):
                 first, last = _span(old)
-                if old in new or all(last < lo or first > hi for lo, hi in spans):
+                if all(last < lo or first > hi for lo, hi in spans):
                     continue
+                if old in new and filecmp.cmp(old, new[old], shallow=False):
+                    continue  # the same import again
                 if not self._replace:
                     raise DataError(
                         f"{old}: the catalog already holds {directory.name} over a part of this span; "
                         "import into another catalog, or ask to replace"
                     )
-                old.unlink()
+                if first < begin - _REPLACE_SLACK_NS or last > end + _REPLACE_SLACK_NS:
+                    raise DataError(
+                        f"{old}: reaches beyond the new data ({_file_time(begin)} to {_file_time(end)}), and "
+                        "what lies beyond would be lost; import into another catalog, or remove the file first"
+                    )
+                if old not in new:
+                    found.append(old)
+        return found
 
     def _require_entered(self) -> None:
         if self._lock is None:
             raise DataError(
                 "CatalogWriter is used outside its context; write `with CatalogWriter(...) as writer:`"
             )
+
+
+def _folder_name(identifier: str) -> str:
+    """The folder of an instrument or a bar type, as Nautilus names it."""
+    return identifier.replace("/", "")
 
 
 def _file_time(ns: int) -> str:
@@ -324,44 +371,54 @@ def data_files(
     catalog_path: str | os.PathLike[str], folder: str, identifier: str
 ) -> list[tuple[Path, int, int]]:
     """Return the files of one kind (`order_book_deltas`, `trade_tick`, `bar`) and identifier as (path,
-    first, last)."""
-    directory = Path(catalog_path) / "data" / folder / identifier.replace("/", "")
-    return sorted(((p, *_span(p)) for p in directory.glob("*.parquet")), key=lambda f: f[1])
+    first, last), in order of time.
+
+    Raises
+    ------
+    DataError
+        When two of them overlap: a replacement was interrupted, or someone copied files together.
+    """
+    directory = Path(catalog_path) / "data" / folder / _folder_name(identifier)
+    files = sorted(((p, *_span(p)) for p in directory.glob("*.parquet")), key=lambda f: f[1])
+    for (earlier, _, end), (later, begin, _) in pairwise(files):
+        if begin <= end:
+            raise DataError(
+                f"{directory}: {earlier.name} and {later.name} overlap in time; finish the import that was "
+                "interrupted (run it again), or remove one of them"
+            )
+    return files
 
 
 def instrument_ids(catalog_path: str | os.PathLike[str]) -> list[str]:
     """Return the ids of the instruments that the catalog defines, sorted."""
-    return sorted(i.id.value for i in _open(catalog_path).instruments())
+    return sorted(_definitions(catalog_path))
 
 
 def bar_types(catalog_path: str | os.PathLike[str], instrument_id: str) -> list[str]:
     """Return the bar types stored for an instrument, sorted."""
     directory = Path(catalog_path) / "data" / _BARS
-    prefix = f"{instrument_id}-"
+    prefix = f"{_folder_name(instrument_id)}-"
     if not directory.is_dir():
         return []
-    return sorted(
-        p.name
-        for p in directory.iterdir()
-        if p.name.startswith(prefix) and p.name[len(prefix) :].split("-")[0].isdigit()
-    )
+    lengths = (p.name[len(prefix) :] for p in directory.iterdir() if p.name.startswith(prefix))
+    return sorted(f"{instrument_id}-{name}" for name in lengths if name.split("-")[0].isdigit())
 
 
 def load_instrument(catalog_path: str | os.PathLike[str], instrument_id: str) -> InstrumentSpec:
-    """Return the definition of one instrument.
+    """Return the definition of one instrument, the newest where the catalog holds several.
 
     Raises
     ------
     DataError
         When the catalog does not define it; the message lists those it does.
     """
-    for instrument in _open(catalog_path).instruments():
-        if instrument.id.value == instrument_id:
-            return from_nautilus_instrument(instrument)
-    raise DataError(
-        f"{catalog_path}: no instrument {instrument_id!r}; "
-        f"the catalog defines {', '.join(instrument_ids(catalog_path)) or 'none'}"
-    )
+    known = _definitions(catalog_path)
+    if instrument_id not in known:
+        raise DataError(
+            f"{catalog_path}: no instrument {instrument_id!r}; "
+            f"the catalog defines {', '.join(sorted(known)) or 'none'}"
+        )
+    return from_nautilus_instrument(known[instrument_id])
 
 
 def settle_instrument(
@@ -384,12 +441,28 @@ def settle_instrument(
     return settled, settled != wanted
 
 
-def _open(catalog_path: str | os.PathLike[str]) -> ParquetDataCatalog:
+@contextmanager
+def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell a damaged file by name, whatever reading it raised."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError) as e:
+        if isinstance(e, OSError) and e.errno is not None:
+            raise DataError(f"{path}: cannot be read: {e.strerror}") from e
+        raise DataError(f"{path}: damaged, or not as Nautilus writes it: {e}; import it again") from e
+    except DataError as e:
+        raise DataError(f"{path}: {e}") from e
+
+
+def _definitions(catalog_path: str | os.PathLike[str]) -> dict[str, Instrument]:
+    """Every instrument that the catalog defines; of several definitions of one the newest."""
     if not (Path(catalog_path) / "data").is_dir():
         raise DataError(
             f"{catalog_path}: not a market catalog (it has no `data` folder); import something first"
         )
-    return ParquetDataCatalog(str(catalog_path))
+    with _readable(f"{catalog_path}: an instrument"):
+        instruments = ParquetDataCatalog(str(catalog_path)).instruments()
+    return {i.id.value: i for i in sorted(instruments, key=lambda i: i.ts_init)}
 
 
 def _chunks(
@@ -397,7 +470,7 @@ def _chunks(
 ) -> Iterator[np.ndarray]:
     convert = table_to_deltas if folder == _DELTAS else table_to_trades
     for path, _, _ in files:
-        with pq.ParquetFile(path) as file:
+        with _readable(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=rows):
                 yield convert(pa.Table.from_batches([batch]), spec)
 
@@ -463,8 +536,11 @@ def read_events(
     Raises
     ------
     DataError
-        When the catalog has no such instrument or no book and trades of it.
+        When the catalog has no such instrument or no book and trades of it, a file is damaged, or `start`
+        is not before `end`.
     """
+    if start is not None and end is not None and start >= end:
+        raise DataError(f"start {start} is not before end {end}")
     spec = load_instrument(catalog_path, instrument_id)
     files = {folder: data_files(catalog_path, folder, instrument_id) for folder in (_TRADES, _DELTAS)}
     if not any(files.values()):
@@ -538,7 +614,7 @@ def read_bars(
     Raises
     ------
     DataError
-        When none are stored; the message lists the bar types of the instrument.
+        When none are stored (the message lists the bar types of the instrument), or a file is damaged.
     """
     instrument_id = bar_type.rsplit("-", 4)[0]
     spec = load_instrument(catalog_path, instrument_id)
@@ -546,9 +622,12 @@ def read_bars(
     if not files:
         stored = ", ".join(bar_types(catalog_path, instrument_id)) or "none"
         raise DataError(f"{catalog_path}: no bars {bar_type!r}; stored are {stored}")
-    bars = np.concatenate(
-        [np.empty(0, dtype=BARS), *(table_to_bars(pq.read_table(p), spec) for p, _, _ in files)]
-    )
+    parts = [np.empty(0, dtype=BARS)]
+    for path, first, last in files:
+        if (start is None or last >= start) and (end is None or first < end):
+            with _readable(path):
+                parts.append(table_to_bars(pq.read_table(path), spec))
+    bars = np.concatenate(parts)
     lo = 0 if start is None else int(np.searchsorted(bars["ts_ns"], start, side="left"))
     hi = bars.size if end is None else int(np.searchsorted(bars["ts_ns"], end, side="left"))
     return bars[lo:hi]

@@ -78,8 +78,16 @@ def column_to_units(column: pa.Array | pa.ChunkedArray, precision: int) -> np.nd
     Raises
     ------
     DataError
-        When a value is not a whole number of units: the precision is not the one the column was written with.
+        When the column is not as wide as this Nautilus stores numbers, has holes, or a value is not a whole
+        number of units: the precision is not the one the column was written with.
     """
+    if column.type != pa.binary(FIXED_BYTES):
+        raise DataError(
+            f"a price or size is stored as {column.type}, this Nautilus build stores {FIXED_BYTES} bytes; "
+            "write the catalog again with this build"
+        )
+    if column.null_count:
+        raise DataError(f"{column.null_count} prices or sizes are missing")
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
         if isinstance(column, pa.ChunkedArray):  # zero chunks

@@ -5,14 +5,17 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nautilus_trader.model.data import Bar, BarType, BookOrder, OrderBookDelta, TradeTick
 from nautilus_trader.model.enums import AggressorSide, BookAction, OrderSide, RecordFlag
 from nautilus_trader.model.identifiers import InstrumentId, TradeId
+from nautilus_trader.model.instruments import CryptoPerpetual
 from nautilus_trader.model.objects import Price, Quantity
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 from nautilus_trader.serialization.arrow.serializer import ArrowSerializer
@@ -25,6 +28,7 @@ from apex_nautilus.data import (
     bar_types,
     binance_instrument,
     from_nautilus_instrument,
+    inspect_catalog,
     instrument_ids,
     load_instrument,
     read_bars,
@@ -34,7 +38,7 @@ from apex_nautilus.data import (
     write_bars,
     write_events,
 )
-from apex_nautilus.data.fixed_point import FIXED_DECIMALS, column_to_units, units_to_column
+from apex_nautilus.data.fixed_point import FIXED_BYTES, FIXED_DECIMALS, column_to_units, units_to_column
 from apex_nautilus.data.ladder import Ladder
 from apex_nautilus.data.nautilus_tables import (
     bars_to_table,
@@ -210,8 +214,148 @@ def test_events_that_cannot_be_stored_are_refused(tape, tmp_path):
     torn["ts_init_ns"][inside + 1 :] += 1
     with pytest.raises(DataError, match="more than one ts_init_ns"):
         write_events(tmp_path, tape.instrument, torn)
+    mixed = np.zeros(3, dtype=EVENT)
+    mixed["kind"], mixed["side"] = [KIND_LEVEL, KIND_TRADE, KIND_LEVEL], [1, 1, -1]
+    mixed["price"], mixed["size"], mixed["flags"] = [10, 11, 12], 1, [0, 0, FLAG_LAST]
+    with pytest.raises(DataError, match="inside a batch of level changes"):
+        write_events(tmp_path, BTC, mixed)
+    with pytest.raises(DataError, match="inside a batch of level changes"):
+        write_events(tmp_path, BTC, mixed[:2])
+    mixed["ts_init_ns"] = -5
+    with pytest.raises(DataError, match="before 1970"):
+        write_events(tmp_path, BTC, mixed[1:])
+    with pytest.raises(DataError, match="array of EVENT"):
+        write_events(tmp_path, BTC, np.zeros(3))
     assert not list(tmp_path.rglob("*.parquet"))
     assert not (tmp_path / ".staging").exists()
+
+
+def test_time_that_runs_back_by_less_than_what_was_put_off_is_still_seen(tmp_path):
+    events = np.zeros(9, dtype=EVENT)
+    events["ts_init_ns"], events["price"], events["size"] = 50, 10, 1
+    events["kind"] = [KIND_TRADE, KIND_LEVEL] * 4 + [KIND_TRADE]
+    events["side"], events["flags"] = 1, FLAG_LAST
+    late = events[-1:].copy()
+    late["ts_init_ns"] = 49
+    with pytest.raises(DataError, match="back in time"):
+        write_events(tmp_path, BTC, [events, late])
+
+
+def test_a_writer_that_could_not_begin_lets_go_of_the_catalog(tape, tmp_path):
+    (tmp_path / ".staging").write_text("in the way")
+    with pytest.raises(FileExistsError), CatalogWriter(tmp_path, tape.instrument):
+        pass
+    (tmp_path / ".staging").unlink()
+    write_events(tmp_path, tape.instrument, tape.events)
+
+
+def shifted(tape, ns: int) -> np.ndarray:
+    events = tape.events.copy()
+    events["ts_init_ns"] += ns
+    return events
+
+
+def test_what_is_replaced_goes_only_when_the_new_data_are_in_place(tape, tmp_path, monkeypatch):
+    write_events(tmp_path, tape.instrument, tape.events)
+    before = read_all(tmp_path, tape.instrument.id)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("apex_nautilus.data.catalog.move", full)
+        with pytest.raises(OSError, match="No space"):
+            write_events(tmp_path, tape.instrument, shifted(tape, 10**9), replace=True)
+    assert (read_all(tmp_path, tape.instrument.id) == before).all()
+    written = write_events(tmp_path, tape.instrument, shifted(tape, 10**9), replace=True)
+    assert len(written.replaced) == 2
+    assert read_all(tmp_path, tape.instrument.id)["ts_init_ns"][0] == before["ts_init_ns"][0] + 10**9
+
+
+def test_replacing_a_part_does_not_throw_the_rest_away(tmp_path):
+    bars = np.zeros(600, dtype=BARS)
+    bars["ts_ns"] = np.arange(1, 601) * MINUTE
+    bars["open"], bars["high"], bars["low"], bars["close"], bars["volume"] = 1000, 1010, 990, 1001, 7
+    name = bar_type_name(BTC.id, 1)
+    write_bars(tmp_path, BTC, bars, name)
+    with pytest.raises(DataError, match="what lies beyond would be lost"):
+        write_bars(tmp_path, BTC, bars[100:200], name, replace=True)
+    assert read_bars(tmp_path, name).size == 600
+    other = bars.copy()
+    other["close"] = 1002
+    with pytest.raises(DataError, match="already holds"):  # the same span, other data
+        write_bars(tmp_path, BTC, other, name)
+    write_bars(tmp_path, BTC, other, name, replace=True)
+    assert (read_bars(tmp_path, name) == other).all()
+
+
+def test_files_that_overlap_are_not_read_as_if_they_followed_each_other(tape, tmp_path):
+    written = write_events(tmp_path, tape.instrument, tape.events)
+    file = tmp_path / written.files[0]
+    end = file.stem.split("_")[1]
+    (file.parent / f"{end}_{end}.parquet").write_bytes(file.read_bytes())
+    with pytest.raises(DataError, match="overlap in time"):
+        next(read_events(tmp_path, tape.instrument.id))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "columns", "empty", "forbidden"])
+def test_a_damaged_file_is_named(damage, tape, tmp_path, monkeypatch):
+    written = write_events(tmp_path, tape.instrument, tape.events)
+    file = tmp_path / written.files[0]
+    content = bytearray(file.read_bytes())
+    if damage == "columns":
+        pq.write_table(pa.table({"x": [1]}), file)
+    elif damage == "forbidden":  # the tests may run as root, who may read anything
+
+        def denied(*_: object, **__: object) -> None:
+            raise PermissionError(13, "Permission denied", str(file))
+
+        monkeypatch.setattr(pq, "ParquetFile", denied)
+    else:
+        content[20:60] = b"\xff" * 40
+        cut = {"cut": content[: len(content) // 2], "flip": content, "empty": b""}
+        file.write_bytes(cut[damage])
+    says = "cannot be read: Permission denied" if damage == "forbidden" else f"{file.name}: .*"
+    with pytest.raises(DataError, match=says):
+        read_all(tmp_path, tape.instrument.id)
+    if damage == "cut":
+        definition = next((tmp_path / "data" / "crypto_perpetual").rglob("*.parquet"))
+        definition.write_bytes(b"PAR1")
+        with pytest.raises(DataError, match="an instrument: damaged"):
+            load_instrument(tmp_path, tape.instrument.id)
+
+
+def test_a_span_that_ends_before_it_starts_is_refused(tape, tmp_path):
+    write_events(tmp_path, tape.instrument, tape.events)
+    with pytest.raises(DataError, match="is not before"):
+        next(read_events(tmp_path, tape.instrument.id, 10, 10))
+
+
+def test_numbers_of_another_width_or_with_holes_are_refused():
+    with pytest.raises(DataError, match="stored as fixed_size_binary"):
+        column_to_units(pa.array([b"12345678"[: FIXED_BYTES // 2]], pa.binary(FIXED_BYTES // 2)), 2)
+    with pytest.raises(DataError, match="missing"):
+        column_to_units(pa.array([None, bytes(FIXED_BYTES)], pa.binary(FIXED_BYTES)), 2)
+
+
+def test_bars_of_an_instrument_with_a_slash_are_found(tmp_path):
+    spec = msgspec.structs.replace(BTC, id="BTC/USDT.BINANCE", kind="spot")
+    bars = np.array([(MINUTE, 10, 12, 9, 11, 5)], dtype=BARS)
+    name = bar_type_name(spec.id, 1)
+    write_bars(tmp_path, spec, bars, name)
+    assert bar_types(tmp_path, spec.id) == [name]
+    assert (read_bars(tmp_path, name) == bars).all()
+    assert [b.bar_type for b in inspect_catalog(tmp_path).bars] == [name]
+
+
+def test_of_several_definitions_of_an_instrument_the_newest_counts(tape, tmp_path):
+    write_events(tmp_path, tape.instrument, tape.events)
+    values = CryptoPerpetual.to_dict(to_nautilus_instrument(tape.instrument))
+    dearer = CryptoPerpetual.from_dict(values | {"taker_fee": "0.0007", "ts_event": 5, "ts_init": 5})
+    ParquetDataCatalog(str(tmp_path)).write_data([dearer])
+    assert instrument_ids(tmp_path) == [tape.instrument.id]
+    assert load_instrument(tmp_path, tape.instrument.id).taker_fee == 0.0007
+    assert len(inspect_catalog(tmp_path).streams) == 1
 
 
 def test_two_writers_do_not_meet(tape, tmp_path):

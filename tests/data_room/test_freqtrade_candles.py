@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -100,6 +101,8 @@ def test_other_names_are_refused(name):
         ("not_a_number", "date", None),
         ("non_positive_price", "low", 0.0),
         ("negative_size", "volume", -1.0),
+        ("too_large", "high", 1e300),
+        ("too_large", "volume", 1e19),
         ("outside_range", "close", 109.0),
         ("outside_range", "low", 106.5),
         ("off_grid_time", "date", START + timedelta(minutes=7)),
@@ -121,10 +124,31 @@ def test_each_kind_of_bad_candle_is_refused_and_counted(reason, column, value, t
     assert not (tmp_path / "other").exists()
 
 
+def test_a_file_damaged_anywhere_is_refused_or_read_but_never_a_crash(samples, tmp_path):
+    good = (samples / "BTC_USDT_USDT-5m-futures.feather").read_bytes()
+    path = tmp_path / "BTC_USDT_USDT-5m-futures.feather"
+    rng = np.random.default_rng(0)
+    for cut in (3, len(good) // 2, len(good) - 1):
+        path.write_bytes(good[:cut])
+        with pytest.raises(ImportRefused):
+            import_freqtrade([path], tmp_path / "c")
+    for _ in range(150):
+        content = np.frombuffer(good, dtype=np.uint8).copy()
+        content[rng.integers(0, content.size, 5)] = rng.integers(0, 256, 5)
+        path.write_bytes(content.tobytes())
+        with contextlib.suppress(DataError):
+            import_freqtrade([path], tmp_path / "c")
+
+
 def test_files_that_are_no_candles_are_refused(tmp_path):
     (tmp_path / "A_USDT-5m.feather").write_bytes(b"no feather")
     with pytest.raises(ImportRefused, match="cannot be read as feather"):
         import_freqtrade([tmp_path / "A_USDT-5m.feather"], tmp_path / "c")
+    columns = candles(3) | {"close": ["100", "x", "y"]}
+    with pytest.raises(ImportRefused, match="column close holds .*not numbers"):
+        import_freqtrade([write(tmp_path, columns)], tmp_path / "c")
+    with pytest.raises(ImportRefused, match=r"volume of 1e\+18 with 2 decimals needs more than 64 bits"):
+        import_freqtrade([write(tmp_path, candles(3) | {"volume": [1e18, 3.25, 1.0]})], tmp_path / "c")
     columns = candles(3)
     del columns["volume"]
     with pytest.raises(ImportRefused, match="lacks the columns volume"):
@@ -162,11 +186,15 @@ def test_an_unknown_instrument_is_read_off_the_data_and_one_definition_serves_al
 
 def test_overlapping_candles_are_not_overwritten_unless_asked(tmp_path):
     import_freqtrade([write(tmp_path, candles())], tmp_path / "c")
-    path = write(tmp_path, candles(500))
+    path = write(tmp_path, candles(1_200))
     with pytest.raises(DataError, match="already holds"):
         import_freqtrade([path], tmp_path / "c")
-    import_freqtrade([path], tmp_path / "c", replace=True)
-    assert read_bars(tmp_path / "c", bar_type_name("XYZUSDT-PERP.BINANCE", 5)).size == 500
+    (report,) = import_freqtrade([path], tmp_path / "c", replace=True)
+    assert report.noted["files_replaced"] == 1
+    assert read_bars(tmp_path / "c", bar_type_name("XYZUSDT-PERP.BINANCE", 5)).size == 1_200
+    with pytest.raises(DataError, match="what lies beyond would be lost"):
+        import_freqtrade([write(tmp_path, candles(500))], tmp_path / "c", replace=True)
+    assert read_bars(tmp_path / "c", bar_type_name("XYZUSDT-PERP.BINANCE", 5)).size == 1_200
 
 
 @pytest.mark.parametrize(

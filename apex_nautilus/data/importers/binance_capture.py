@@ -508,6 +508,8 @@ def import_binance_capture(
         report.noted["instrument_of_catalog"] = 1
     if written.moved:
         report.noted["receive_time_moved"] = written.moved
+    if written.replaced:
+        report.noted["files_replaced"] = len(written.replaced)
     report.files = list(written.files)
     keep_report(catalog_path, report)
     return report

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+from pyarrow import feather
 
 from apex_nautilus.data.bars import bar_type_name
 from apex_nautilus.data.catalog import CatalogWriter, settle_instrument
@@ -28,6 +30,7 @@ __all__ = ["import_freqtrade", "parse_name"]
 
 _MINUTES = {"m": 1, "h": 60, "d": 1440}
 _PRICES = ("open", "high", "low", "close")
+_LARGEST = 9e18  # in units: what 64 bits hold
 
 
 def parse_name(path: str | os.PathLike[str]) -> tuple[str, int]:
@@ -94,6 +97,7 @@ def _check(frame: pl.DataFrame, length_ns: int, rows: RowLedger) -> pl.DataFrame
         ("not_a_number", finite & pl.col("ts").is_not_null()),
         ("non_positive_price", low > 0),
         ("negative_size", pl.col("volume") >= 0),
+        ("too_large", pl.all_horizontal([pl.col(c) <= _LARGEST for c in ("high", "volume")])),
         ("outside_range", inside),
         ("off_grid_time", pl.col("ts") % length_ns == 0),
     ]
@@ -157,6 +161,16 @@ def import_freqtrade(
     ]
 
 
+def _read(path: Path) -> pl.DataFrame:
+    """Return a feather file's table; Arrow's reader checks a damaged one where polars' panics."""
+    try:
+        table = feather.read_table(path, memory_map=False)
+        table.validate(full=True)
+        return pl.DataFrame(pl.from_arrow(table))
+    except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as e:
+        raise ImportRefused(f"{path}: cannot be read as feather: {e}") from e
+
+
 def _import_file(
     path: Path,
     instrument_id: str,
@@ -165,15 +179,17 @@ def _import_file(
     max_bad_share: float,
     replace: bool,
 ) -> ImportReport:
-    try:
-        frame = pl.read_ipc(path.open("rb"), use_pyarrow=False)
-    except (OSError, pl.exceptions.PolarsError) as e:
-        raise ImportRefused(f"{path}: cannot be read as feather: {e}") from e
+    frame = _read(path)
     missing = {"date", *_PRICES, "volume"} - set(frame.columns)
     if missing:
         raise ImportRefused(f"{path}: lacks the columns {', '.join(sorted(missing))}")
     if not isinstance(frame.schema["date"], pl.Datetime):
         raise ImportRefused(f"{path}: column date holds {frame.schema['date']}, not times")
+    if frame.height == 0:
+        raise ImportRefused(f"{path}: holds no candle")
+    for name in (*_PRICES, "volume"):
+        if not frame.schema[name].is_numeric():
+            raise ImportRefused(f"{path}: column {name} holds {frame.schema[name]}, not numbers")
     rows = RowLedger(max_bad_share)
     rows.place = path.name
     rows.rows = frame.height
@@ -189,6 +205,15 @@ def _import_file(
     prices = frame.select(_PRICES).to_numpy()
     volume = frame["volume"].to_numpy()
     spec = _specification(instrument_id, prices, volume, catalog_path, rows)
+    for name, values, decimals in (
+        ("price", prices, spec.price_precision),
+        ("volume", volume, spec.size_precision),
+    ):
+        if values.max() * 10.0**decimals > _LARGEST:
+            raise ImportRefused(
+                f"{path}: a {name} of {values.max():g} with {decimals} decimals needs more than 64 bits; "
+                "mend or remove the candle"
+            )
     bars = np.zeros(frame.height, dtype=BARS)
     bars["ts_ns"] = frame["ts"].to_numpy() + length_ns
     for i, name in enumerate(_PRICES):
@@ -197,6 +222,7 @@ def _import_file(
     with CatalogWriter(catalog_path, spec, replace=replace) as writer:
         writer.append_bars(bars, bar_type_name(instrument_id, minutes))
         written = writer.commit()
+    rows.note("files_replaced", len(written.replaced))
     report = ImportReport(
         source=f"freqtrade-{minutes}m",
         instrument_id=instrument_id,
