@@ -45,7 +45,7 @@ from nautilus_trader.model.orders import Order
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
-from apex_nautilus.engine.feed_hub import Feed, FeedHub, Subscribe, Subscription
+from apex_nautilus.engine.feed_hub import NEVER_NS, Feed, FeedHub, Subscribe, Subscription
 from apex_nautilus.engine.instruments import spec_of
 from apex_nautilus.engine.records import FillRecord, TradeRecord
 from apex_nautilus.risk import AgentAccount, InstrumentSpec
@@ -143,7 +143,7 @@ class ApexStrategy(Strategy):
         All `FillRecord` and `TradeRecord` so far, oldest first.
     phase : Phase
     refusals : int
-        Orders of this agent that were denied, rejected or could not be changed.
+        Entries outside the venue's bounds, and orders that were denied, rejected or could not be changed.
     genome_id : str
         What it trades by; empty where a subclass has no genome.
     rows : int
@@ -182,6 +182,8 @@ class ApexStrategy(Strategy):
         self._deadline_ns = 0
         self._closing_for = ""
         self._retiring = ""
+        self._wake_ns = NEVER_NS
+        self._sweeping = False  # a cancellation was refused: see `_sweep`
         self._started = False
         self.genome_id = ""
         self.rows = 0
@@ -261,9 +263,17 @@ class ApexStrategy(Strategy):
         Returns
         -------
         bool
-            False, and nothing is sent, unless the agent is idle and not retiring.
+            False, and nothing is sent, unless the agent is idle and not retiring and the venue takes orders
+            of this size.
         """
         if self.phase is not Phase.IDLE or self._retiring:
+            return False
+        if not max(self.spec.min_qty, self.spec.lot) <= quantity <= self.spec.max_qty:
+            self.refusals += 1
+            self.log.warning(
+                f"slot {self.slot}: an entry of {quantity!r} is outside what {self.instrument_id} takes "
+                f"({self.spec.min_qty:g} to {self.spec.max_qty:g}); size it with risk.quantity"
+            )
             return False
         self.phase = Phase.ENTERING
         self._plan = _Plan(side, take_profit, stop, max_hold_ns, p, fraction)
@@ -322,6 +332,8 @@ class ApexStrategy(Strategy):
 
     def on_feed_path(self, feed: Feed) -> None:
         """Guard the position at a whole book: emulated legs, then holding time, then an unfinished close."""
+        if self._sweeping:
+            self._sweep()
         if self.phase is Phase.HOLDING:
             if self._emulated:
                 plan = self._plan
@@ -343,7 +355,10 @@ class ApexStrategy(Strategy):
     def on_order_filled(self, event: OrderFilled) -> None:
         order, role = self._orders.get(event.client_order_id, (None, ""))
         if order is None:
-            return
+            # Reported as cancelled, and filled all the same: on a network the two can cross. It is ours.
+            order, role = self.cache.order(event.client_order_id), "late"
+            if order is None:
+                return
         orphan = self.phase is Phase.IDLE
         if orphan:  # a leg that was filled while its cancellation was under way
             self._plan = _Plan(
@@ -352,7 +367,7 @@ class ApexStrategy(Strategy):
             self._tally = _Tally(self.account.balance)
         self._book(event, role)
         if order.is_closed:
-            del self._orders[event.client_order_id]
+            self._orders.pop(event.client_order_id, None)
         if orphan:
             self._closing_for = "overfilled"
             self._begin_closing()
@@ -389,7 +404,9 @@ class ApexStrategy(Strategy):
 
     def on_order_cancel_rejected(self, event: OrderCancelRejected) -> None:
         if event.client_order_id in self._orders:
-            self.refusals += 1  # still working: the next path event tries again
+            self.refusals += 1
+            self._sweeping = True  # it still works: the next path event tries again
+            self._wake(self._wake_ns)
 
     def _order_ended(self, client_order_id: ClientOrderId) -> None:
         order, _ = self._orders.pop(client_order_id, (None, ""))
@@ -423,7 +440,8 @@ class ApexStrategy(Strategy):
             return
         self.phase = Phase.HOLDING
         self._deadline_ns = self._tally.entry_ts_ns + self._plan.max_hold_ns
-        self._watch(True)
+        # Legs at the venue need no watching: the next thing to look at is the end of the holding time.
+        self._wake(0 if self._emulated else self._deadline_ns)
         if self._closing_for or self._retiring:
             self._closing_for = self._closing_for or self._retiring
             self._begin_closing()
@@ -461,7 +479,7 @@ class ApexStrategy(Strategy):
 
     def _begin_closing(self) -> None:
         self.phase = Phase.CLOSING
-        self._watch(True)
+        self._wake(0)
         self._continue_closing()
 
     def _continue_closing(self) -> None:
@@ -531,7 +549,7 @@ class ApexStrategy(Strategy):
         self._entry_order = self._exit_order = None
         self._plan = self._tally = None
         self._closing_for = ""
-        self._watch(False)
+        self._wake(NEVER_NS)
 
     # -- small things
     # ----------------------------------------------------------------------------------------
@@ -545,9 +563,25 @@ class ApexStrategy(Strategy):
             reduce_only=False,
         )
 
-    def _watch(self, on: bool) -> None:
+    def _wake(self, at_ns: int) -> None:
+        """Be called at path events from `at_ns` on; from now on while orders are to be swept up."""
+        self._wake_ns = at_ns
         if self._subscription is not None:
-            self._subscription.watching = on
+            self._subscription.wake_ns = 0 if self._sweeping else at_ns
+
+    def _sweep(self) -> None:
+        """Cancel orders of earlier positions that still work: filled, they would open a position."""
+        wanted = {
+            Phase.ENTERING: (self._entry_order,),
+            Phase.HOLDING: (self._stop_leg, self._profit_leg),
+            Phase.CLOSING: (self._exit_order,),
+        }.get(self.phase, ())
+        left = [order for order, _ in self._orders.values() if order not in wanted]
+        for order in left:
+            if order.is_open and not order.is_pending_cancel:
+                self.cancel_order(order)
+        self._sweeping = bool(left)
+        self._wake(self._wake_ns)
 
     def _send(self, order: Order, role: str) -> None:
         self._orders[order.client_order_id] = (order, role)

@@ -293,9 +293,11 @@ def nautilus_config(
       nothing;
     - netting by strategy, one margin account a venue, no reduce-only enforcement (agents share the
       account);
-    - the throttle of 100 orders a second is lifted, as it denies silently; logging is bypassed, as it
-      builds the text of every datum even at level ERROR; the portfolio analysis is off, as it takes
-      quadratic time in trades;
+    - the risk engine is bypassed: it would deny a closing order that has become smaller than the venue's
+      smallest one, which venues take (reduce-only is no way out: agents share the account), and throttle at
+      100 orders a second. What may be opened is decided by `risk.decide` and held by `ApexStrategy.enter`;
+    - logging is bypassed, as it builds the text of every datum even at level ERROR; the portfolio analysis is
+      off, as it takes quadratic time in trades (see also `open_engine`);
     - the engine is kept after the run (its cache holds orders and positions), and exceptions are raised.
 
     Parameters
@@ -341,9 +343,7 @@ def nautilus_config(
         engine=BacktestEngineConfig(
             trader_id="APEX-001",
             logging=LoggingConfig(bypass_logging=True),
-            risk_engine=RiskEngineConfig(
-                max_order_submit_rate="1000000/00:00:01", max_order_modify_rate="1000000/00:00:01"
-            ),
+            risk_engine=RiskEngineConfig(bypass=True),
             cache=CacheConfig(drop_instruments_on_reset=False),
             actors=list(actors),
             strategies=list(strategies),

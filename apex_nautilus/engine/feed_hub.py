@@ -4,8 +4,8 @@ The hub is a Nautilus actor that subscribes to book deltas and trades of its ins
 into `EVENT` records, runs the features that its agents ask for (their union, one `Feed` a clock) and calls
 each agent back, in the order in which they registered:
 
-- `on_feed_path(feed)` at every book event that leaves a two-sided, uncrossed book, while the agent's
-  subscription is `watching` (an agent with a position: resting exits, holding time);
+- `on_feed_path(feed)` at every book event that leaves a two-sided, uncrossed book, from the time on that the
+  agent's subscription names in `wake_ns` (an agent with a position: exits that it watches, holding time);
 - `on_feed_row(feed)` when a row of the agent's clock was closed by this event, after its `on_feed_path`.
 
 An agent born in mid-run is served from the next event on, and its features have the history of the whole
@@ -32,6 +32,8 @@ from nautilus_trader.model.identifiers import InstrumentId
 from apex_nautilus.engine.decode import EventDecoder
 from apex_nautilus.features import (
     KIND_LEVEL,
+    SIDE_ASK,
+    SIDE_BID,
     STATUS_PATH,
     STATUS_ROW,
     BookFeatures,
@@ -42,8 +44,7 @@ from apex_nautilus.features import (
     scale,
     top_levels,
 )
-from apex_nautilus.features.events import SIDE_ASK, SIDE_BID
-from apex_nautilus.features.kernel import (
+from apex_nautilus.features.header import (
     ASK,
     ASK_COUNT,
     BID,
@@ -56,7 +57,14 @@ from apex_nautilus.features.kernel import (
     TRADE_COUNT,
 )
 
-__all__ = ["Feed", "FeedAgent", "FeedHub", "FeedHubConfig", "Subscribe", "Subscription"]
+__all__ = ["NEVER_NS", "Feed", "FeedAgent", "FeedHub", "FeedHubConfig", "Subscribe", "Subscription"]
+
+NEVER_NS = 2**63 - 1
+"""A time that does not come."""
+
+_IDLE_FEED_NS = 60_000_000_000
+"""How long a feed that nobody uses is kept up: a successor finds the history of its predecessor's features,
+while a feed for each genome that ever came would make every event slower for good."""
 
 
 class FeedAgent(Protocol):
@@ -66,7 +74,7 @@ class FeedAgent(Protocol):
         """A row of the agent's clock was closed; `feed` describes it until the next event."""
 
     def on_feed_path(self, feed: Feed) -> None:
-        """The book is whole, two-sided and uncrossed; called only while the subscription is `watching`."""
+        """The book is whole, two-sided and uncrossed; called only from the subscription's `wake_ns` on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,8 +87,8 @@ class Subscription:
         Where the agent's features stand in ``feed.row``, in the order in which it named them.
     warmup : (int, int, int)
         Rows, nanoseconds and trades that the agent's features need before their first row counts.
-    watching : bool
-        Set by the agent: whether it wants `on_feed_path`.
+    wake_ns : int
+        Set by the agent: `on_feed_path` is called from this time on; `NEVER_NS` for not at all, 0 for always.
     is_warm : bool
         Whether rows are served yet; once true, true for good.
     """
@@ -89,7 +97,7 @@ class Subscription:
     feed: Feed
     columns: np.ndarray
     warmup: tuple[int, int, int]
-    watching: bool = False
+    wake_ns: int = NEVER_NS
     is_warm: bool = False
 
     def wants_row(self) -> bool:
@@ -145,6 +153,8 @@ class Feed:
         ``features.memory``, for compiled callers.
     row_closed : bool
         Whether the latest event closed a row.
+    unused_since_ns : int
+        Kept by the hub: since when no agent has used it; `NEVER_NS` while one does.
     """
 
     __slots__ = (
@@ -160,6 +170,7 @@ class Feed:
         "features",
         "memory",
         "row_closed",
+        "unused_since_ns",
     )
 
     def __init__(
@@ -175,6 +186,7 @@ class Feed:
         self.conflate_ms = conflate_ms
         self._begun = False
         self.row_closed = False
+        self.unused_since_ns = NEVER_NS
         self._arguments = {"price_precision": price_precision, "size_precision": size_precision}
         self._build(names)
 
@@ -297,6 +309,7 @@ class FeedHub(Actor):
         super().__init__(config)
         self.instrument_id = config.instrument_id
         self._feeds: list[Feed] = []
+        self._preloaded: list[Feed] = []
         self._subscriptions: list[Subscription] = []
         self._decoder: Any = None  # an EventDecoder from the start on
         self._precisions = (0, 0)
@@ -326,7 +339,7 @@ class FeedHub(Actor):
         self._precisions = (instrument.price_precision, instrument.size_precision)
         self._decoder = EventDecoder(*self._precisions)
         for clock, names in (self.config.preload or {}).items():
-            self._feed_for(*parse_clock(clock), tuple(names))
+            self._preloaded.append(self._feed_for(*parse_clock(clock), tuple(names)))
         self.msgbus.register(endpoint=self.endpoint_of(self.instrument_id), handler=self._on_subscribe)
         self.msgbus.register(endpoint=self.leave_endpoint_of(self.instrument_id), handler=self.leave)
         # Unmanaged: the features keep their own ladder, so the data engine need not keep a second book.
@@ -353,6 +366,7 @@ class FeedHub(Actor):
             When a feature or the clock is unknown.
         """
         feed = self._feed_for(clock, conflate_ms, tuple(features))
+        feed.unused_since_ns = NEVER_NS
         specs = [get(name) for name in features]
         warmup = tuple(
             max((getattr(s, field) for s in specs), default=0)
@@ -364,7 +378,19 @@ class FeedHub(Actor):
 
     def leave(self, subscription: Subscription) -> None:
         """Serve the agent of `subscription` no more; an unknown subscription is ignored."""
+        if not any(s is subscription for s in self._subscriptions):
+            return
         self._subscriptions = [s for s in self._subscriptions if s is not subscription]
+        feed = subscription.feed
+        if not any(s.feed is feed for s in self._subscriptions):
+            feed.unused_since_ns = feed.ts_ns
+        self._drop_unused()
+
+    def _drop_unused(self) -> None:
+        """Stop computing feeds that nobody has used for a while. One is always kept: it holds the book."""
+        for feed in [f for f in self._feeds if f not in self._preloaded]:
+            if len(self._feeds) > 1 and feed.ts_ns - feed.unused_since_ns >= _IDLE_FEED_NS:
+                self._feeds.remove(feed)
 
     def _feed_for(self, clock: str, conflate_ms: int, features: tuple[str, ...]) -> Feed:
         known = [feed for feed in self._feeds if (feed.clock, feed.conflate_ms) == (clock, conflate_ms)]
@@ -375,6 +401,7 @@ class FeedHub(Actor):
             if not feed.has_begun:
                 feed.grow(features)
                 return feed
+        self._drop_unused()
         price_precision, size_precision = self._precisions
         feed = Feed(
             features,
@@ -396,10 +423,11 @@ class FeedHub(Actor):
             whole |= feed.take_deltas(decoder, deltas)
         if not whole:
             return
+        now_ns = self._feeds[0].ts_ns
         # A copy: while it is called an agent may leave, or bring a successor that joins.
         for subscription in tuple(self._subscriptions):
             feed = subscription.feed
-            if subscription.watching:
+            if now_ns >= subscription.wake_ns:
                 subscription.agent.on_feed_path(feed)
             if feed.row_closed and subscription.wants_row():
                 subscription.agent.on_feed_row(feed)

@@ -9,19 +9,27 @@ the engine.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
 from nautilus_trader.core.data import Data
 from nautilus_trader.core.nautilus_pyo3 import DataBackendSession
 from nautilus_trader.model.data import BookOrder, OrderBookDelta, OrderBookDeltas, TradeTick, capsule_to_list
-from nautilus_trader.model.enums import BookAction, RecordFlag
+from nautilus_trader.model.enums import BookAction, OrderSide, RecordFlag
 from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.model.objects import FIXED_PRECISION, Price, Quantity
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
+
+from apex_nautilus.engine.decode import EventDecoder
+from apex_nautilus.features import KIND_CLEAR
 
 __all__ = ["MarketDataError", "batches", "data_span"]
 
 _LAST = int(RecordFlag.F_LAST)
+_ts_init = attrgetter("ts_init")
 
 
 class MarketDataError(ValueError):
@@ -96,7 +104,8 @@ def batches(
         session = catalog.backend_session(
             data_cls=data_cls, identifiers=list(instrument_ids), session=session
         )
-    grouper = _Grouper(start_ns)
+    defined = catalog.instruments(instrument_ids=list(instrument_ids))
+    grouper = _Grouper(start_ns, {i.id: (i.price_precision, i.size_precision) for i in defined})
     for chunk in session.to_query_result():
         data = capsule_to_list(chunk)
         ended = end_ns is not None and data[-1].ts_init >= end_ns
@@ -113,57 +122,68 @@ def batches(
 class _Grouper:
     """Gathers single deltas into batches, and the book before the start into a snapshot."""
 
-    def __init__(self, start_ns: int | None) -> None:
+    def __init__(self, start_ns: int | None, precisions: Mapping[InstrumentId, tuple[int, int]]) -> None:
         self._start_ns = start_ns
+        self._precisions = precisions
         self._open: dict[InstrumentId, list[OrderBookDelta]] = {}
-        self._books: dict[InstrumentId, dict[tuple[int, int], OrderBookDelta]] = {}  # before the start only
+        self._books: dict[InstrumentId, np.ndarray] = {}  # before the start only: the levels that stand
 
     def group(self, data: list[Data]) -> list[Data]:
         ready: list[Data] = []
         start_ns = self._start_ns
+        if start_ns is not None:
+            begin = bisect_left(data, start_ns, key=_ts_init)
+            self._remember(data[:begin])
+            if begin == len(data):
+                return ready
+            data = data[begin:]
+            ready.extend(self._snapshots(start_ns))
+            self._start_ns = None
+        open_batches = self._open
         for item in data:
-            if start_ns is not None:
-                if item.ts_init < start_ns:
-                    if type(item) is OrderBookDelta:
-                        self._remember(item)
-                    continue
-                ready.extend(self._snapshots(start_ns))
-                self._start_ns = start_ns = None
-            if type(item) is OrderBookDelta:
-                instrument_id = item.instrument_id
-                batch = self._open.setdefault(instrument_id, [])
-                batch.append(item)
-                if item.flags & _LAST:
-                    ready.append(OrderBookDeltas(instrument_id, batch))
-                    self._open[instrument_id] = []
-            else:
+            if type(item) is not OrderBookDelta:
                 ready.append(item)
+                continue
+            instrument_id = item.instrument_id
+            batch = open_batches.get(instrument_id)
+            if batch is None:
+                batch = open_batches[instrument_id] = []
+            batch.append(item)
+            if item.flags & _LAST:
+                ready.append(OrderBookDeltas(instrument_id, batch))
+                open_batches[instrument_id] = []
         return ready
 
-    def _remember(self, delta: OrderBookDelta) -> None:
-        book = self._books.setdefault(delta.instrument_id, {})
-        if delta.action == BookAction.CLEAR:
-            book.clear()
-            return
-        key = (int(delta.order.side), delta.order.price.raw)
-        if delta.action == BookAction.DELETE:
-            book.pop(key, None)
-        else:
-            book[key] = delta
+    def _remember(self, data: list[Data]) -> None:
+        changes: dict[InstrumentId, list[OrderBookDelta]] = {}
+        for item in data:
+            if type(item) is OrderBookDelta:
+                changes.setdefault(item.instrument_id, []).append(item)
+        for instrument_id, deltas in changes.items():
+            decoder = EventDecoder(*self._precisions[instrument_id])
+            events = decoder.deltas(OrderBookDeltas(instrument_id, deltas))
+            if instrument_id in self._books:
+                events = np.concatenate([self._books[instrument_id], events])
+            self._books[instrument_id] = _standing(events)
 
     def _snapshots(self, start_ns: int) -> Iterator[OrderBookDeltas]:
-        for instrument_id, book in self._books.items():
-            levels = [book[key] for key in sorted(book)]
-            if not levels:
+        for instrument_id, levels in self._books.items():
+            if not levels.size:
                 continue
-            deltas = [OrderBookDelta.clear(instrument_id, levels[-1].sequence, levels[-1].ts_event, start_ns)]
-            for i, level in enumerate(levels):
-                order = BookOrder(level.order.side, level.order.price, level.order.size, 0)
+            price_precision, size_precision = self._precisions[instrument_id]
+            ts_event, sequence = int(levels["ts_event_ns"].max()), int(levels["sequence"].max())
+            deltas = [OrderBookDelta.clear(instrument_id, sequence, ts_event, start_ns)]
+            for i, level in enumerate(levels.tolist()):
+                ts, _, price, size, number, _, side, _ = level
+                order = BookOrder(
+                    OrderSide.BUY if side > 0 else OrderSide.SELL,
+                    Price.from_raw(price * 10 ** (FIXED_PRECISION - price_precision), price_precision),
+                    Quantity.from_raw(size * 10 ** (FIXED_PRECISION - size_precision), size_precision),
+                    0,
+                )
                 flags = _LAST if i == len(levels) - 1 else 0
                 deltas.append(
-                    OrderBookDelta(
-                        instrument_id, BookAction.ADD, order, flags, level.sequence, level.ts_event, start_ns
-                    )
+                    OrderBookDelta(instrument_id, BookAction.ADD, order, flags, number, ts, start_ns)
                 )
             yield OrderBookDeltas(instrument_id, deltas)
         self._books.clear()
@@ -174,3 +194,15 @@ class _Grouper:
             raise MarketDataError(
                 f"the book of {', '.join(unfinished)} ends inside a batch; its last delta lacks F_LAST"
             )
+
+
+def _standing(events: np.ndarray) -> np.ndarray:
+    """The levels that a book holds after `events`, ordered by side and price: of each the last change."""
+    clears = np.flatnonzero(events["kind"] == KIND_CLEAR)
+    if clears.size:
+        events = events[clears[-1] + 1 :]
+    backwards = events[::-1]
+    keys = np.stack([backwards["side"], backwards["price"]], axis=1)
+    _, last = np.unique(keys, axis=0, return_index=True)
+    levels = backwards[last]
+    return levels[levels["size"] > 0].copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 
 import numpy as np
 from nautilus_trader.common.actor import Actor
@@ -42,7 +43,7 @@ class MarkKeeper(Actor):
         if not (math.isfinite(config.interval_s) and config.interval_s >= 0.001):
             raise ValueError(f"marks: interval_s must be at least 0.001, got {config.interval_s!r}")
         self.agents: list[ApexStrategy] = []
-        self._series: dict[ApexStrategy, tuple[list[int], list[float]]] = {}
+        self._series: dict[ApexStrategy, tuple[array, array]] = {}
 
     def on_start(self) -> None:
         """Listen for agents and set the timer, on whole intervals since the epoch."""
@@ -59,7 +60,7 @@ class MarkKeeper(Actor):
 
     def _on_agent(self, agent: ApexStrategy) -> None:
         self.agents.append(agent)
-        self._series[agent] = ([], [])
+        self._series[agent] = (array("q"), array("d"))
 
     def _on_mark(self, event: TimeEvent) -> None:
         for agent in self.agents:

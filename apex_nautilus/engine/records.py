@@ -16,7 +16,8 @@ class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
         Engine time, nanoseconds since the epoch.
     order_id : str
         Client order id.
-    role : {"entry", "stop", "take_profit", "exit"}
+    role : {"entry", "stop", "take_profit", "exit", "late"}
+        What the order was for; late: filled after the venue had called it cancelled.
     side : int
         +1 bought, -1 sold.
     quantity, price : float

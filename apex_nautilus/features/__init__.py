@@ -11,6 +11,7 @@ is one new module under `features/book/` or `features/bars/`.
 
 from __future__ import annotations
 
+from apex_nautilus.features import header
 from apex_nautilus.features.bar_features import BarFeatures, BarRows, batch_bars
 from apex_nautilus.features.bar_kernels import BAR_OK, apply_bar
 from apex_nautilus.features.book_features import BookFeatures, BookRows, batch_book
@@ -29,6 +30,8 @@ from apex_nautilus.features.events import (
     KIND_CLEAR,
     KIND_LEVEL,
     KIND_TRADE,
+    SIDE_ASK,
+    SIDE_BID,
     empty_events,
     make_events,
     scale,
@@ -44,6 +47,8 @@ __all__ = [
     "KIND_CLEAR",
     "KIND_LEVEL",
     "KIND_TRADE",
+    "SIDE_ASK",
+    "SIDE_BID",
     "STATUS_PATH",
     "STATUS_ROW",
     "BarFeatures",
@@ -61,6 +66,7 @@ __all__ = [
     "batch_book",
     "empty_events",
     "get",
+    "header",
     "make_events",
     "names",
     "scale",

@@ -15,7 +15,7 @@ from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from apex_nautilus.engine.decode import as_pointer
 from apex_nautilus.features import DEPTH, top_levels
-from apex_nautilus.features.kernel import ASK, BID, ROW_AT
+from apex_nautilus.features.header import ASK, BID, ROW_AT
 from apex_nautilus.genome import Program, new_state, row_kernel
 from apex_nautilus.risk import RULES, decide_kernel
 

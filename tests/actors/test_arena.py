@@ -9,7 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from market import (
+from nautilus_trader.model.enums import OrderSide
+from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.trading.config import StrategyConfig
+from nautilus_trader.trading.strategy import Strategy
+from support.arena_case import (
     BTC_ID,
     CASH,
     ETH_ID,
@@ -23,10 +27,6 @@ from market import (
     path,
     simulate,
 )
-from nautilus_trader.model.enums import OrderSide
-from nautilus_trader.model.identifiers import InstrumentId
-from nautilus_trader.trading.config import StrategyConfig
-from nautilus_trader.trading.strategy import Strategy
 
 from apex_nautilus.actors import read_result
 from apex_nautilus.genome import encode
@@ -139,7 +139,11 @@ def test_two_runs_write_the_same_bytes_in_this_process_and_in_another(busy, tmp_
     busy_run(tmp_path / "again").dispose()
     assert (tmp_path / "again" / "ledger" / "arena.jsonl").read_bytes() == ledger
     code = "import sys; from pathlib import Path; import test_arena; test_arena.busy_run(Path(sys.argv[1]))"
-    environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "12345",
+        "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2])),
+    }
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "other")], env=environment, check=True, timeout=300
     )

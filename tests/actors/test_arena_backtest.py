@@ -6,8 +6,8 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from market import BTC_ID, ETH_ID, books, catalog, doomed, genome, path, perpetual
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
+from support.arena_case import BTC_ID, ETH_ID, books, catalog, doomed, genome, path, perpetual
 
 from apex_nautilus.actors import load_arena_config, read_result, read_run, run_arena
 from apex_nautilus.cli.apex_commands.arena import command

@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from market import BTC_ID, ETH_ID, genome
+from support.arena_case import BTC_ID, ETH_ID, genome
 
 from apex_nautilus.actors.intake import MAX_BYTES, Intake
 from apex_nautilus.features import names

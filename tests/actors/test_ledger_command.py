@@ -6,7 +6,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from market import BTC_ID, catalog
+from support.arena_case import BTC_ID, catalog
 
 from apex_nautilus.actors import records
 from apex_nautilus.actors.watcher import Watcher

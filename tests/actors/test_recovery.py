@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from market import BTC_ID, catalog, genome
+from support.arena_case import BTC_ID, catalog, genome
 
 from apex_nautilus.actors import records
 from apex_nautilus.actors.recovery import recover_arena

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from market import BTC_ID, catalog, genome
+from support.arena_case import BTC_ID, catalog, genome
 
 from apex_nautilus.actors import mark_aborted, open_run, read_run
 from apex_nautilus.store import FileJobQueue, RecycleJob, StoreError, list_champions

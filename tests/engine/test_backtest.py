@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from engine_case import BTC, START, wandering_market
+from support.engine_case import BTC, START, wandering_market
 
 from apex_nautilus.cli.apex import main
 from apex_nautilus.data.catalog import write_events

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from engine_case import START, book_events, run_agents, scripted, touch_books, wandering_market
+from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.model.enums import LiquiditySide
+from nautilus_trader.model.events import OrderCancelRejected, OrderFilled
+from nautilus_trader.model.identifiers import TradeId
+from nautilus_trader.model.objects import Money
+from support.engine_case import START, book_events, run_agents, scripted, touch_books, wandering_market
 
 from apex_nautilus.engine import Phase
+from apex_nautilus.features import EVENT, KIND_TRADE
 
 MS = 1_000_000
 LONG = (0, 1, 0.5, 60030.0, 59990.0, 60_000)  # row 0, buy 0.5, take-profit, stop, holding time in ms
@@ -256,3 +263,95 @@ def test_whole_batches_and_single_changes_exit_at_the_same_events(tmp_path):
         trades.append([(t.entry_ts_ns, t.exit_ts_ns, t.exit_kind) for t in agent.trades])
     assert trades[0] == trades[1]
     assert len(trades[0]) > 10
+
+
+def test_a_position_below_the_smallest_order_can_be_closed(tmp_path):
+    """0.001 BTC is worth 4 USDT after the fall; an order to open would need 5."""
+    agent = scripted("a", [(0, 1, 0.001, 61000.0, 50000.0, 60_000)], legs="emulated")
+    books = touch_books([(0, 60000.0, 60000.1), (10, 4000.0, 4000.1), (20, 4000.0, 4000.1)])
+    traded = START + 9 * MS
+    trade = np.array([(traded, traded, 40000, 1, 0, KIND_TRADE, -1, 0)], dtype=EVENT)
+    events = np.concatenate([books, trade])
+    run_agents(tmp_path, events[np.argsort(events["ts_init_ns"], kind="stable")], [agent])
+    assert fills_of(agent)[1:] == [("exit", 10, 4000.0, 0.001, False)]
+    assert agent.refusals == 0
+    assert agent.is_flat
+
+
+def test_a_leg_that_fills_after_its_cancellation_was_reported_is_booked_and_closed_again(tmp_path):
+    agent = scripted("a", [LONG])
+    row = agent.on_feed_row
+
+    def late_fill(feed):
+        row(feed)
+        if feed.ts_ns == START + 20 * MS:
+            stop = agent._stop_leg
+            assert stop.is_closed
+            agent.on_order_filled(_fill(agent, stop, price=59990.0))
+            assert not agent.is_flat
+
+    agent.on_feed_row = late_fill
+    books = [(0, 60000.0, 60000.1), (10, 60035.0, 60035.1), (20, 60034.0, 60034.1), (30, 60034.0, 60034.1)]
+    run_agents(tmp_path, touch_books(books), [agent])
+    assert [f.role for f in agent.fills] == ["entry", "take_profit", "late", "exit"]
+    assert [t.exit_kind for t in agent.trades] == ["take_profit", "overfilled"]
+    assert agent.is_flat
+
+
+def _fill(agent, order, price: float) -> OrderFilled:
+    return OrderFilled(
+        trader_id=order.trader_id,
+        strategy_id=order.strategy_id,
+        instrument_id=order.instrument_id,
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id,
+        account_id=order.account_id,
+        trade_id=TradeId("late"),
+        position_id=None,
+        order_side=order.side,
+        order_type=order.order_type,
+        last_qty=order.quantity,
+        last_px=agent.instrument.make_price(price),
+        currency=agent.instrument.quote_currency,
+        commission=Money(0.1, agent.instrument.quote_currency),
+        liquidity_side=LiquiditySide.TAKER,
+        event_id=UUID4(),
+        ts_event=agent.clock.timestamp_ns(),
+        ts_init=agent.clock.timestamp_ns(),
+    )
+
+
+def test_a_cancellation_that_is_refused_is_repeated_until_the_leg_is_gone(tmp_path):
+    agent = scripted("a", [LONG])
+    refused = []
+    cancel = agent.cancel_order
+
+    def refuse_once(order, *args, **kwargs):
+        refused.append(order.client_order_id)
+        if len(refused) == 1:
+            agent.on_order_cancel_rejected(_refusal(agent, order))
+        else:
+            cancel(order, *args, **kwargs)
+
+    agent.cancel_order = refuse_once
+    books = [(0, 60000.0, 60000.1), (10, 60035.0, 60035.1), (20, 60034.0, 60034.1), (30, 59980.0, 59980.1)]
+    run_agents(tmp_path, touch_books(books), [agent])
+    assert [f.role for f in agent.fills] == ["entry", "take_profit"]
+    assert len(refused) == 2
+    assert agent.refusals == 1
+    assert agent.is_flat
+
+
+def _refusal(agent, order) -> OrderCancelRejected:
+    return OrderCancelRejected(
+        trader_id=order.trader_id,
+        strategy_id=order.strategy_id,
+        instrument_id=order.instrument_id,
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id,
+        account_id=order.account_id,
+        reason="busy",
+        event_id=UUID4(),
+        ts_event=agent.clock.timestamp_ns(),
+        ts_init=agent.clock.timestamp_ns(),
+    )

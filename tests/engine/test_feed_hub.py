@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine_case import BTC, run_agents, scripted, wandering_market
 from nautilus_trader.config import ImportableControllerConfig
+from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.trading.controller import Controller
+from support.engine_case import BTC, run_agents, scripted, wandering_market
 
 from apex_nautilus.data.dataset import dataset_from_events
-from apex_nautilus.engine import FeedHub, remove_if_flat, spawn
+from apex_nautilus.engine import FeedHub, FeedHubConfig, remove_if_flat, spawn
 from apex_nautilus.engine.feed_hub import Feed, parse_clock
 from apex_nautilus.features import FLAG_LAST, KIND_TRADE, FeatureError
 
@@ -182,3 +183,30 @@ def test_endpoints_of_instruments_differ():
     one, two = (InstrumentId.from_str(i) for i in (BTC.id, "ETHUSDT-PERP.BINANCE"))
     assert FeedHub.endpoint_of(one) != FeedHub.endpoint_of(two)
     assert FeedHub.endpoint_of(one) != FeedHub.leave_endpoint_of(one)
+
+
+def test_a_feed_that_nobody_uses_is_dropped_after_a_while_and_found_again_before(market):
+    def later(seconds):
+        events = head(market, 500).copy()
+        events["ts_init_ns"] += seconds * SECOND
+        return events
+
+    hub = FeedHub(FeedHubConfig(instrument_id=InstrumentId.from_str(BTC.id)))
+    hub._precisions = (1, 3)
+    stays = hub.join(object(), "1s", 0, ("spread_bps",))
+    stays.feed.take_events(later(0))
+    first = hub.join(object(), "book", 0, ("ofi_5",))
+    hub.leave(first)
+    second = hub.join(object(), "book", 0, ("ofi_5",))
+    assert second.feed is first.feed  # a successor finds what its predecessor's features remember
+    hub.leave(second)
+    for feed in hub.feeds:
+        feed.take_events(later(100))
+    for k in range(30):
+        hub.leave(hub.join(object(), "book", k + 1, ("ofi_5",)))
+    assert first.feed not in hub.feeds
+    for feed in hub.feeds:
+        feed.take_events(later(200))
+    hub.leave(hub.join(object(), "book", 100, ("ofi_5",)))
+    assert len(hub.feeds) == 2
+    assert stays.feed in hub.feeds

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine_case import BTC, START, wandering_market
 from nautilus_trader.model.data import OrderBookDeltas, TradeTick
 from nautilus_trader.model.instruments import CryptoPerpetual
+from support.engine_case import BTC, START, wandering_market
 
 from apex_nautilus.data.catalog import read_events, write_events
 from apex_nautilus.data.nautilus_tables import from_nautilus_instrument, to_nautilus_instrument

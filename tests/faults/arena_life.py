@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "actors"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script finds no `support` by itself
 
-from market import BTC_ID, ETH_ID, arena_config, catalog, doomed, genome, path, simulate
+from support.arena_case import BTC_ID, ETH_ID, arena_config, catalog, doomed, genome, path, simulate
 
 from apex_nautilus.actors import open_run
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_case import BTC, wandering_market
+from support.engine_case import BTC, wandering_market
 
 from apex_nautilus.data.catalog import load_instrument, read_events, write_events
 from apex_nautilus.data.dataset import dataset_from_events

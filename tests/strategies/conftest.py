@@ -1,8 +1,0 @@
-"""Tests of strategies use the small markets of the engine's tests."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))

@@ -1,0 +1,1 @@
+"""Markets, genomes and runs that the tests of several rooms share."""
