@@ -323,8 +323,8 @@ class CatalogWriter:
                     )
                 if first < begin - _REPLACE_SLACK_NS or last > end + _REPLACE_SLACK_NS:
                     raise DataError(
-                        f"{old}: reaches beyond the new data ({_file_time(begin)} to {_file_time(end)}), and "
-                        "what lies beyond would be lost; import into another catalog, or remove the file first"
+                        f"{old}: reaches beyond the new data ({_file_time(begin)} to {_file_time(end)}); "
+                        "what lies beyond would be lost. Import into another catalog, or remove the file"
                     )
                 if old not in new:
                     found.append(old)

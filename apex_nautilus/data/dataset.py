@@ -6,6 +6,8 @@ its id is the hash of what went into it, so that a run can name exactly what it 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -64,7 +66,8 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     half_spread_bps : modelled half spread of a path of bars, None for a book.
     source : what was read, in words: the folders' names, the bar types.
     span_ns : times of the first and last event read.
-    counts : rows, path entries, events read, rows left out because features were still warming up.
+    counts : rows, path entries, events read, rows left out because features were still warming up, levels
+    that the book of the features had no room for.
     """
 
     schema: str = SCHEMA
@@ -125,7 +128,7 @@ class Dataset:
         for name in (*_ARRAYS, *(_BAR_ARRAYS if self.is_bars else ())):
             array = getattr(self, name)
             rows = m if name.startswith("path_") else n
-            if array is None or array.shape[0] != rows:
+            if array is None or array.shape[:1] != (rows,):
                 raise DatasetError(
                     f"dataset {self.id[:16]}: {name} does not have {rows} rows; build the dataset again"
                 )
@@ -133,6 +136,10 @@ class Dataset:
             raise DatasetError(
                 f"dataset {self.id[:16]}: {len(self.feature_names)} features named, matrix of shape "
                 f"{self.features.shape}"
+            )
+        if n and not (int(self.row_event.min()) >= 0 and int(self.row_event.max()) < m):
+            raise DatasetError(
+                f"dataset {self.id[:16]}: row_event points outside the path of {m} entries; build it again"
             )
 
     def __len__(self) -> int:
@@ -223,24 +230,39 @@ class Dataset:
         try:
             card = msgspec.json.decode((folder / "card.json").read_bytes(), type=DatasetCard)
             names = (*_ARRAYS, *(_BAR_ARRAYS if card.path == "bars" else ()))
-            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+            arrays = {name: _load(folder / f"{name}.npy") for name in names}
         except FileNotFoundError as e:
             raise DatasetError(
                 f"{folder}: no dataset here ({Path(e.filename or '').name} is missing)"
             ) from None
-        except (msgspec.DecodeError, msgspec.ValidationError, ValueError, OSError) as e:
+        except NotADirectoryError:
+            raise DatasetError(f"{folder}: not a folder") from None
+        except (msgspec.DecodeError, ValueError, RecursionError, EOFError, OSError) as e:
             raise DatasetError(f"{folder}: damaged dataset: {e}; build it again") from e
         if card.schema != SCHEMA:
             raise DatasetError(f"{folder}: schema {card.schema!r} is not {SCHEMA!r}; build the dataset again")
         return cls(card=card, **arrays)
 
 
+def _load(path: Path) -> np.ndarray:
+    array = np.load(path, mmap_mode="r")
+    name = path.stem
+    wanted = np.dtype((_ARRAYS | _BAR_ARRAYS)[name])
+    axes = {"features": 2, "path_depth": 3}.get(name, 1)
+    if array.dtype != wanted or array.ndim != axes:
+        raise ValueError(f"{name} holds {array.dtype} on {array.ndim} axes, not {wanted} on {axes}")
+    return array
+
+
 class DatasetWriter:
     """Builds a dataset folder chunk by chunk in a temporary sibling, and renames it into place on `commit`.
 
+    One process builds a dataset at a time; the lock goes with the process.
+
     Parameters
     ----------
-    directory : the folder to make; a dataset already there is replaced, anything else is left alone.
+    directory : the folder to make; a dataset already there is replaced, anything else is left alone. Where
+        it is a symbolic link, the folder it points to is meant.
     n_features, depth : columns of `features`, levels of `path_depth`.
     bars : whether the path is made of bars.
     """
@@ -248,29 +270,56 @@ class DatasetWriter:
     def __init__(
         self, directory: str | os.PathLike[str], n_features: int, *, bars: bool = False, depth: int = DEPTH
     ):
-        self._target = Path(directory)
-        if (
-            self._target.exists()
-            and not (self._target / "card.json").is_file()
-            and any(self._target.iterdir())
-        ):
+        self._target = Path(directory).resolve()
+        vacant = not self._target.exists() or (self._target / "card.json").is_file()
+        if not vacant and not (self._target.is_dir() and not any(self._target.iterdir())):
             raise DatasetError(f"{self._target}: exists and is not a dataset; choose another folder")
         self._temporary = self._target.with_name(f".{self._target.name}.partial")
+        self._old = self._target.with_name(f".{self._target.name}.old")
         self._shapes = {"features": (n_features,), "path_depth": (4, depth)}
         self._dtypes = _ARRAYS | (_BAR_ARRAYS if bars else {})
         self._arrays: dict[str, NpyAppender] = {}
+        self._lock = -1
 
     def __enter__(self) -> DatasetWriter:
-        shutil.rmtree(self._temporary, ignore_errors=True)  # what a killed run left behind
-        self._temporary.mkdir(parents=True)
-        self._arrays = {
-            name: NpyAppender(self._temporary / f"{name}.npy", dtype, self._shapes.get(name, ()))
-            for name, dtype in self._dtypes.items()
-        }
+        if self._old.exists() and not self._target.exists():
+            os.rename(self._old, self._target)  # a run was killed between the two renames of its commit
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self._temporary, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._claim()
+            for left in self._temporary.iterdir():  # by a killed run
+                left.unlink()
+            for name, dtype in self._dtypes.items():
+                path = self._temporary / f"{name}.npy"
+                self._arrays[name] = NpyAppender(path, dtype, self._shapes.get(name, ()))
+        except DatasetError:
+            os.close(self._lock)  # the folder is another's
+            raise
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
+    def _claim(self) -> None:
+        """Lock the temporary folder; the lock is good only while the folder still has its name."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(os.fstat(self._lock), os.stat(self._temporary))
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        if not held:
+            raise DatasetError(
+                f"{self._target}: another process is building this dataset; wait for it to end"
+            )
+
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        for array in self._arrays.values():
+            array.abandon()
+        with contextlib.suppress(FileNotFoundError):  # its name is the dataset's by now
+            if os.path.samestat(os.fstat(self._lock), os.stat(self._temporary)):
+                shutil.rmtree(self._temporary, ignore_errors=True)
+        os.close(self._lock)
 
     @property
     def path_rows(self) -> int:
@@ -293,13 +342,12 @@ class DatasetWriter:
             array.close()
         write_atomic(self._temporary / "card.json", msgspec.json.format(msgspec.json.encode(card)) + b"\n")
         fsync_directory(self._temporary)
-        old = self._target.with_name(f".{self._target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self._old, ignore_errors=True)
         if self._target.exists():
-            os.rename(self._target, old)
+            os.rename(self._target, self._old)
         os.rename(self._temporary, self._target)
         fsync_directory(self._target.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self._old, ignore_errors=True)
 
 
 class EventDigest:
@@ -406,6 +454,7 @@ class BookRowsBuilder:
                 "rows": self._rows,
                 "cold_rows": self._cold,
                 "path": self._path_rows,
+                "levels_dropped": self._machine.levels_dropped,
                 "events": digest.count,
                 "trades": digest.trades,
             },

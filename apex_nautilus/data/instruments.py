@@ -38,7 +38,8 @@ BINANCE_SPOT: dict[str, tuple[int, float, int, float, float, float, float]] = {
 NO_LARGEST_ORDER = 1e9
 """Largest order where the venue's is not known: beyond what any book holds."""
 _FEES = {"linear_perp": (0.0002, 0.0005), "spot": (0.001, 0.001)}
-_QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "USD")
+_DOLLAR_COINS = ("FDUSD", "BUSD", "TUSD")
+_QUOTES = ("USDT", "USDC", *_DOLLAR_COINS, "BTC", "ETH", "BNB", "EUR", "USD")
 
 
 def parse_symbol(instrument_id: str) -> tuple[str, str]:
@@ -48,21 +49,29 @@ def parse_symbol(instrument_id: str) -> tuple[str, str]:
     Raises
     ------
     DataError
-        When the id is not ``SYMBOL-PERP.BINANCE`` or ``SYMBOL.BINANCE``; coin-margined contracts are refused.
+        When the id is not ``SYMBOL-PERP.BINANCE`` or ``SYMBOL.BINANCE``; coin-margined contracts and
+        contracts with an expiry are refused.
     """
-    match = re.fullmatch(r"([A-Z0-9]+(?:_PERP)?)(-PERP)?\.BINANCE", instrument_id)
+    match = re.fullmatch(r"([A-Z0-9]+)(?:_(PERP|\d{6}))?(-PERP)?\.BINANCE", instrument_id)
     if match is None:
         raise DataError(
             f"instrument id {instrument_id!r}: expected SYMBOL-PERP.BINANCE for a perpetual or "
             f"SYMBOL.BINANCE for spot"
         )
-    if match[1].endswith("_PERP"):
+    symbol, contract, perpetual = match.groups()
+    # BTCUSD_PERP and BTCUSD_240927 are margined in bitcoin; spot pairs in dollars bear no suffix.
+    if (contract or perpetual) and symbol.endswith("USD") and not symbol.endswith(_DOLLAR_COINS):
         raise DataError(
-            f"instrument id {instrument_id!r}: coin-margined contracts are inverse (their profit is in "
-            f"the coin), which "
-            "sizing and ledgers here do not count yet; import the USDT-margined contract"
+            f"instrument id {instrument_id!r}: coin-margined contracts are inverse (their profit is in the "
+            "coin), which sizing and ledgers here do not count; import a recording of the USDT-margined "
+            f"contract, {symbol}T-PERP.BINANCE"
         )
-    return match[1], "linear_perp" if match[2] else "spot"
+    if contract:
+        raise DataError(
+            f"instrument id {instrument_id!r}: contracts with an expiry are not supported; import the "
+            f"perpetual, {symbol}-PERP.BINANCE"
+        )
+    return symbol, "linear_perp" if perpetual else "spot"
 
 
 def _split(symbol: str) -> tuple[str, str]:

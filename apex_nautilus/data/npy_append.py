@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -46,6 +47,11 @@ class NpyAppender:
             raise ValueError(f"{self._path.name}: rows of shape {array.shape[1:]} do not fit {self._shape}")
         self._file.write(memoryview(array).cast("B") if array.size else b"")
         self.rows += array.shape[0]
+
+    def abandon(self) -> None:
+        """Close the file as it is; it is not to be read. May be called again, also after `close`."""
+        with contextlib.suppress(OSError):  # a full disk refuses the rest of the buffer
+            self._file.close()
 
     def close(self) -> None:
         """Finish the file."""

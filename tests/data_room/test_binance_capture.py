@@ -210,6 +210,14 @@ def test_diffs_between_a_lost_book_and_the_next_snapshot_are_refused(tmp_path):
         ("bad_json", 3, b"1700000000030000000 \xff\xfe\n"),
         ("bad_line", 3, b'{"stream":"btcusdt@depth@0ms"}\n'),
         ("bad_line", 3, b"\n"),
+        ("bad_line", 3, b"9" * 5000 + b' {"stream":"btcusdt@trade","data":{}}\n'),
+        ("bad_line", 3, b"9" * 19 + b' {"stream":"btcusdt@trade","data":{}}\n'),
+        ("bad_json", 3, b'1700000000030000000 {"stream":"x@y","data":' + b"[" * 200_000 + b"\n"),
+        ("bad_json", 3, b'1700000000030000000 {"unknown":' + b"[" * 200_000 + b"\n"),
+        ("bad_json", 3, sc.trade(3, 2**63)),
+        ("bad_json", 3, sc.trade(3, 2, T=10**17)),
+        ("bad_json", 3, sc.trade(3, 2, T=-1)),
+        ("bad_json", 10, sc.depth(10, 121, 2**70, 120)),
         ("wrong_symbol", 3, sc.depth(3, 106, 110, 105, [("99.9", "2.000")], symbol="ETHUSDT")),
         ("time_backwards", 3, sc.trade(1, 77)),
         ("duplicate", 3, sc.trade(3, 1)),
@@ -288,6 +296,31 @@ def test_corrupt_gzip_is_always_refused(btc_capture, tmp_path):
         import_binance_capture([tmp_path / "corrupt.gz"], tmp_path / "a", BTC, allow_truncated=True)
 
 
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path):
+    path = tmp_path / "bomb.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(40):
+            file.write(b" " * (1 << 20))
+    with pytest.raises(ImportRefused, match="line 1 is longer than 16 MiB"):
+        import_binance_capture([path], tmp_path / "a", BTC)
+
+
+def test_names_of_other_streams_do_not_pile_up(tmp_path):
+    lines = sc.small_futures_capture()
+    lines += [sc.line(sc.at(10), {"stream": f"x@{i:0100d}", "data": 1}) for i in range(3)]
+    lines += [sc.line(sc.at(10), {"stream": f"x@s{i}", "data": 1}) for i in range(500)]
+    _, capture = parse(lines, tmp_path)
+    assert len(capture.rows.noted) <= 51
+    assert capture.rows.noted["other_stream:more"] > 400
+    assert max(map(len, capture.rows.noted)) < 60
+
+
+def test_a_coin_margined_capture_under_another_name_says_what_it_is(shared_data, tmp_path):
+    path = shared_data / "binance-capture-2024-08" / "cm" / "btcusd_perp_20240808.gz"
+    with pytest.raises(ImportRefused, match="BTCUSD_PERP, not BTCUSDT, a coin-margined contract"):
+        import_binance_capture([path], tmp_path / "a", BTC)
+
+
 def test_a_capture_without_a_snapshot_is_refused(tmp_path):
     path = sc.write(tmp_path / "c.gz", [sc.depth(0, 1, 2, 0), sc.trade(1, 1)])
     with pytest.raises(ImportRefused, match="no depth snapshot"):
@@ -297,7 +330,10 @@ def test_a_capture_without_a_snapshot_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("instrument", "match"),
     [
-        ("BTCUSD_PERP.BINANCE", "coin-margined"),
+        ("BTCUSD_PERP.BINANCE", "coin-margined.*the USDT-margined contract, BTCUSDT-PERP.BINANCE"),
+        ("BTCUSD-PERP.BINANCE", "coin-margined"),
+        ("BTCUSD_240927.BINANCE", "coin-margined"),
+        ("BTCUSDT_240927.BINANCE", "an expiry are not supported; import the perpetual, BTCUSDT-PERP"),
         ("NOPEUSDT-PERP.BINANCE", "no tick and lot are known"),
         ("btcusdt", "expected SYMBOL-PERP.BINANCE"),
     ],

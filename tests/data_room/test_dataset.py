@@ -26,8 +26,10 @@ from apex_nautilus.data import (
     read_bars,
     read_events,
     write_bars,
+    write_events,
 )
 from apex_nautilus.data.bars import resample
+from apex_nautilus.data.dataset import DatasetWriter
 from apex_nautilus.data.splits import time_splits
 from apex_nautilus.features import FLAG_LAST, FeatureError, names
 
@@ -147,6 +149,102 @@ def test_saving_is_all_or_nothing_and_damage_is_told(events, quick_features, tmp
     (folder / "card.json").write_text("{")
     with pytest.raises(DatasetError, match="damaged"):
         Dataset.open(folder)
+
+
+def damaged(folder, name, array):
+    np.save(folder / f"{name}.npy", array)
+    with pytest.raises(DatasetError, match=name):
+        Dataset.open(folder)
+
+
+def test_arrays_of_the_wrong_kind_are_refused_before_a_kernel_reads_them(events, tmp_path):
+    made = dataset_from_events(events, BTC, "1s", ["imbalance"])
+    for name, array in (
+        ("row_event", made.row_event + made.path_ts_ns.size),
+        ("row_event", -made.row_event - 1),
+        ("mid", made.mid.astype(np.float32)),
+        ("mid", made.mid[:, None]),
+        ("features", made.features[:, 0]),
+        ("path_depth", made.path_depth[:, :, 0]),
+    ):
+        made.save(tmp_path / "d")
+        damaged(tmp_path / "d", name, array)
+    made.save(tmp_path / "d")
+    (tmp_path / "d" / "mid.npy").write_bytes(b"")
+    with pytest.raises(DatasetError, match="damaged"):
+        Dataset.open(tmp_path / "d")
+    with pytest.raises(DatasetError, match="not a folder"):
+        Dataset.open(tmp_path / "d" / "mid.npy")
+    with pytest.raises(DatasetError, match="is not a dataset"):
+        made.save(tmp_path / "d" / "mid.npy")
+
+
+def test_a_dataset_behind_a_symbolic_link_is_replaced_where_it_lies(events, tmp_path):
+    made = dataset_from_events(events, BTC, "1s", ["imbalance"])
+    (tmp_path / "big_disk").mkdir()
+    (tmp_path / "d").symlink_to(tmp_path / "big_disk" / "d")
+    for _ in range(3):
+        made.save(tmp_path / "d")
+    assert (tmp_path / "d").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["big_disk", "d"]
+    assert [p.name for p in (tmp_path / "big_disk").iterdir()] == ["d"]
+
+
+def test_two_builds_of_one_dataset_do_not_mix(events, tmp_path):
+    made = dataset_from_events(events, BTC, "1s", ["imbalance"])
+    with (
+        DatasetWriter(tmp_path / "d", 1),
+        pytest.raises(DatasetError, match="another process is building"),
+    ):
+        made.save(tmp_path / "d")
+    assert list(tmp_path.iterdir()) == []
+    assert_same(made.save(tmp_path / "d"), made)
+
+
+def test_a_dataset_set_aside_by_a_killed_commit_comes_back(events, tmp_path):
+    made = dataset_from_events(events, BTC, "1s", ["imbalance"])
+    made.save(tmp_path / "d")
+    (tmp_path / "d").rename(tmp_path / ".d.old")
+    with DatasetWriter(tmp_path / "d", 1):
+        pass  # a build that fails
+    assert_same(Dataset.open(tmp_path / "d"), made)
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from apex_nautilus.data import build_dataset, read_events, write_events, load_instrument
+catalog, out, what = sys.argv[1:]
+spec = load_instrument(catalog, "BTCUSDT-PERP.BINANCE")
+events = np.concatenate(list(read_events(catalog, spec.id)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+try:
+    if what == "dataset":
+        build_dataset(catalog, spec.id, "book", ["imbalance"], out)
+    else:
+        write_events(out, spec, events, replace=True)
+except OSError as error:
+    print("refused:", error.strerror or error)
+"""
+
+
+@pytest.mark.parametrize("what", ["dataset", "catalog"])
+def test_a_disk_that_fills_up_leaves_what_was_there(what, btc_import, events, tmp_path):
+    out = tmp_path / "out"
+    if what == "dataset":
+        dataset_from_events(events, BTC, "1s", ["imbalance"]).save(out)
+    else:
+        write_events(out, BTC, events[: int(np.flatnonzero(events["flags"] & FLAG_LAST)[50]) + 1])
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", FULL_DISK, btc_import[0], out, what],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("refused: ")
+    assert "Exception ignored" not in done.stderr
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 KILLER = """

@@ -145,7 +145,7 @@ def test_files_that_are_no_candles_are_refused(tmp_path):
     with pytest.raises(ImportRefused, match="cannot be read as feather"):
         import_freqtrade([tmp_path / "A_USDT-5m.feather"], tmp_path / "c")
     columns = candles(3) | {"close": ["100", "x", "y"]}
-    with pytest.raises(ImportRefused, match="column close holds .*not numbers"):
+    with pytest.raises(ImportRefused, match=r"column close holds .*not numbers"):
         import_freqtrade([write(tmp_path, columns)], tmp_path / "c")
     with pytest.raises(ImportRefused, match=r"volume of 1e\+18 with 2 decimals needs more than 64 bits"):
         import_freqtrade([write(tmp_path, candles(3) | {"volume": [1e18, 3.25, 1.0]})], tmp_path / "c")

@@ -13,11 +13,13 @@ two clocks may disagree: the difference is kept and reported, never mended.
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -37,43 +39,49 @@ __all__ = ["BinanceCapture", "import_binance_capture"]
 _CHUNK_EVENTS = 100_000
 _BUFFERED_DIFFS = 50_000
 _MS = 1_000_000
+_LARGEST = 2**63 - 1
+_LONGEST_LINE = 1 << 24  # a snapshot of 5,000 levels a side takes half a megabyte
+_STREAMS_NAMED = 50
+
+_Id = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
+_Ms = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST // _MS)]
 
 
 class _Line(msgspec.Struct):
     stream: str = ""
     data: msgspec.Raw = msgspec.Raw(b"null")
-    lastUpdateId: int | None = None
+    lastUpdateId: _Id | None = None
     symbol: str = ""
-    T: int = 0
-    E: int = 0
+    T: _Ms = 0
+    E: _Ms = 0
     bids: list[tuple[float, float]] = []
     asks: list[tuple[float, float]] = []
 
 
 class _Depth(msgspec.Struct):
     s: str
-    U: int
-    u: int
+    U: _Id
+    u: _Id
     b: list[tuple[float, float]]
     a: list[tuple[float, float]]
     pu: int | None = None
-    T: int = 0
-    E: int = 0
+    T: _Ms = 0
+    E: _Ms = 0
 
 
 class _Trade(msgspec.Struct):
     s: str
-    t: int
+    t: _Id
     p: float
     q: float
-    T: int
+    T: _Ms
     m: bool
     X: str = "MARKET"
 
 
 class _Ticker(msgspec.Struct):
     s: str
-    u: int
+    u: _Id
     b: float
     B: float
     a: float
@@ -164,8 +172,13 @@ class BinanceCapture:
             with path.open("rb") as file:
                 packed = file.read(2) == b"\x1f\x8b"
                 file.seek(0)
-                stream = gzip.GzipFile(fileobj=file) if packed else file
-                for raw in stream:
+                stream = io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file  # pyright: ignore[reportArgumentType]
+                while raw := stream.readline(_LONGEST_LINE + 1):
+                    if len(raw) > _LONGEST_LINE:
+                        raise ImportRefused(
+                            f"{path}: line {self.rows.line + 1} is longer than {_LONGEST_LINE >> 20} MiB; "
+                            "this is no capture of one message a line"
+                        )
                     if not raw.endswith(b"\n") and packed:
                         # A last line without its newline is what a killed recorder leaves.
                         self.rows.note("no_newline_at_end")
@@ -183,19 +196,19 @@ class BinanceCapture:
 
     def _read(self, raw: bytes) -> None:
         stamp, _, text = raw.partition(b" ")
-        if not stamp.isdigit() or not text:
+        receive = int(stamp) if stamp.isdigit() and len(stamp) < 20 else -1
+        if not 0 <= receive <= _LARGEST or not text:
             raise _Refused("bad_line", f"expected `<receive_ns> <json>`, got {raw[:60]!r}")
-        receive = int(stamp)
         try:
             line = self._line.decode(text)
             kind = line.stream.partition("@")[2]
             kind = "depth" if kind.startswith("depth") else kind
             decoder = self._decoders.get(kind)
             message = decoder.decode(line.data) if decoder is not None else None
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as e:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise _Refused("bad_json", str(e)) from None
         if message is None and line.lastUpdateId is None:
-            self.rows.note(f"other_stream:{kind or 'none'}")
+            self._pass_over(kind)
             return
         if receive < self._last_receive:
             raise _Refused(
@@ -213,9 +226,16 @@ class BinanceCapture:
         else:
             self._on_snapshot(receive, line)
 
+    def _pass_over(self, kind: str) -> None:
+        reason = f"other_stream:{kind[:40] or 'none'}"
+        if reason not in self.rows.noted and len(self.rows.noted) >= _STREAMS_NAMED:
+            reason = "other_stream:more"
+        self.rows.note(reason)
+
     def _check_symbol(self, symbol: str) -> None:
         if symbol and symbol != self._symbol:
-            raise _Refused("wrong_symbol", f"{symbol}, not {self._symbol}")
+            remark = ", a coin-margined contract, which cannot be imported" if "_PERP" in symbol else ""
+            raise _Refused("wrong_symbol", f"{symbol[:40]}, not {self._symbol}{remark}")
 
     # ---- numbers
 
