@@ -131,6 +131,7 @@ class CatalogWriter:
         self._lock: int | None = None
 
     def __enter__(self) -> CatalogWriter:
+        _check_name(self._catalog)
         self._catalog.mkdir(parents=True, exist_ok=True)
         lock = os.open(self._catalog / ".writer.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -454,8 +455,17 @@ def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
         raise DataError(f"{path}: {e}") from e
 
 
+def _check_name(catalog_path: str | os.PathLike[str]) -> None:
+    if set("*?[]") & set(str(Path(catalog_path).absolute())):
+        raise DataError(
+            f"{catalog_path}: Nautilus takes *, ?, [ and ] in a catalog's path for a pattern and would find "
+            "nothing; choose a folder without them"
+        )
+
+
 def _definitions(catalog_path: str | os.PathLike[str]) -> dict[str, Instrument]:
     """Every instrument that the catalog defines; of several definitions of one the newest."""
+    _check_name(catalog_path)
     if not (Path(catalog_path) / "data").is_dir():
         raise DataError(
             f"{catalog_path}: not a market catalog (it has no `data` folder); import something first"

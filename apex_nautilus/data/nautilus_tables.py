@@ -230,6 +230,11 @@ def to_nautilus_instrument(spec: InstrumentSpec) -> Instrument:
     )
 
 
+def _exact(value: Price | Quantity | Money | None, missing: float) -> float:
+    """The nearest double of a Nautilus number; its own conversion rounds twice in high precision."""
+    return missing if value is None else float(value.as_decimal())
+
+
 def from_nautilus_instrument(instrument: Instrument) -> InstrumentSpec:
     """Return the `InstrumentSpec` of a linear CryptoPerpetual or a CurrencyPair.
 
@@ -254,13 +259,11 @@ def from_nautilus_instrument(instrument: Instrument) -> InstrumentSpec:
         kind=kind,
         price_precision=instrument.price_precision,
         size_precision=instrument.size_precision,
-        tick=float(instrument.price_increment),
-        lot=float(instrument.size_increment),
-        min_qty=float(instrument.min_quantity or 0),
-        max_qty=float(instrument.max_quantity) if instrument.max_quantity is not None else NO_LARGEST_ORDER,
-        min_notional=float(instrument.min_notional.as_double())
-        if instrument.min_notional is not None
-        else 0.0,
+        tick=_exact(instrument.price_increment, 0.0),
+        lot=_exact(instrument.size_increment, 0.0),
+        min_qty=_exact(instrument.min_quantity, 0.0),
+        max_qty=_exact(instrument.max_quantity, NO_LARGEST_ORDER),
+        min_notional=_exact(instrument.min_notional, 0.0),
         maker_fee=float(instrument.maker_fee),
         taker_fee=float(instrument.taker_fee),
     )

@@ -2,8 +2,9 @@
 
 The engine-free twin of a Nautilus instrument. Prices and sizes travel as integers in units of
 ``10**-precision`` wherever they are stored (market events, datasets) and become floats by one division,
-``units / 10**precision``, which is correctly rounded and therefore the same number everywhere, Nautilus's
-``as_double()`` included.
+``units / 10**precision``, which is correctly rounded and therefore the same number everywhere. Nautilus's
+own ``as_double()`` is not: its high-precision build rounds twice (60035.0 comes out as 60035.00000000001),
+so prices and sizes are taken from it as integers or decimals, never as floats.
 """
 
 from __future__ import annotations

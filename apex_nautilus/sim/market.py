@@ -17,7 +17,7 @@ from . import matching as m
 from ._jit import entry
 from ._venue import deliver
 from .event_queue import LENGTH, pop
-from .population import Population
+from .population import Population, PopulationError
 
 __all__ = ["DEFAULT_START_NS", "Market", "Tape", "TapeStats", "run_many"]
 
@@ -227,7 +227,8 @@ class Market:
 
         Raises
         ------
-        ValueError when `duration_ns` is not positive.
+        ValueError when `duration_ns` is not positive. PopulationError when the orders of the population lie
+        so far apart that no ladder holds them.
         """
         if duration_ns <= 0:
             raise ValueError(f"duration_ns: {duration_ns} is not positive")
@@ -274,7 +275,11 @@ class Market:
             if why == _FLUSH:
                 self._flush()
             elif why == _GROW_LADDER:
-                self._world = world._replace(book=m.grow_levels(world.book, int(world.heap[0]["price"])))
+                try:
+                    book = m.grow_levels(world.book, int(world.heap[0]["price"]))
+                except ValueError as error:
+                    raise PopulationError(f"the agents quote too far apart: {error}") from None
+                self._world = world._replace(book=book)
             elif why == _GROW_ORDERS:
                 self._world = world._replace(book=m.grow_orders(world.book))
             elif why == _GROW_HEAP:

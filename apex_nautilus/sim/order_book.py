@@ -75,7 +75,7 @@ def _run(book, messages, start, slots, fates, fills, n_fills):
             if action == 1:
                 price = m.NO_ASK if message.side > 0 else m.NO_BID
                 kind = m.IOC
-            elif not m.fits(book, price):
+            elif kind != m.IOC and kind != m.FOK and not m.fits(book, price):  # what may rest needs a place
                 return i, n_fills, _GROW_LEVELS
             slot = m.allocate(book, order_id, message.owner, message.side, price, message.size, kind)
             if slot < 0:
@@ -257,7 +257,9 @@ class OrderBook:
 
         Raises
         ------
-        ValueError naming the first message that is out of bounds, before anything is applied.
+        ValueError naming the first message that is out of bounds, before anything is applied. That an order
+        would make the ladder span more than 2**24 ticks is known only when its turn comes: then those before
+        it have been applied.
         """
         messages = np.ascontiguousarray(messages, MESSAGE)
         if not len(messages):

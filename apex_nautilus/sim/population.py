@@ -144,9 +144,10 @@ class Population:
             if row.whole and value != int(value):
                 raise PopulationError(f"{row.name}: {value!r} is not a whole number of {row.unit}")
         ticks = self.start_price / self.instrument.tick if self.instrument.tick > 0 else math.nan
-        if not 10.0 <= ticks <= 1e12:
+        # Beyond, the book of quotes within a few percent would need more ticks than a ladder may have.
+        if not 10.0 <= ticks <= 1e8:
             raise PopulationError(
-                f"start_price: {self.start_price!r} is outside [10, 1e12] ticks of {self.instrument.tick}"
+                f"start_price: {self.start_price!r} is outside [10, 1e8] ticks of {self.instrument.tick}"
             )
 
     def replace(self, **changes: Any) -> "Population":

@@ -348,6 +348,11 @@ def test_bars_of_an_instrument_with_a_slash_are_found(tmp_path):
     assert [b.bar_type for b in inspect_catalog(tmp_path).bars] == [name]
 
 
+def test_numbers_of_a_definition_are_the_nearest_doubles(tmp_path):
+    spec = msgspec.structs.replace(BTC, max_qty=60035.0, min_notional=60035.7, min_qty=0.003)
+    assert from_nautilus_instrument(to_nautilus_instrument(spec)) == spec
+
+
 def test_of_several_definitions_of_an_instrument_the_newest_counts(tape, tmp_path):
     write_events(tmp_path, tape.instrument, tape.events)
     values = CryptoPerpetual.to_dict(to_nautilus_instrument(tape.instrument))

@@ -69,6 +69,19 @@ def test_a_simulated_market_is_written_like_a_recorded_one(tmp_path):
     assert (stream.crossed, stream.locked, stream.duplicate_trades) == (0.0, 0.0, 0)
 
 
+def test_what_a_recording_holds_is_printed_as_it_is(tmp_path):
+    lines = sc.small_futures_capture()
+    lines += [sc.line(sc.at(10), {"stream": "x@[/bold]", "data": 1}), b"[/red] x\n"]
+    capture = sc.write(tmp_path / "[bold]c.gz", lines)
+    options = ["import", "binance-capture", capture, "--instrument", BTC, "--max-bad-share", 1]
+    output = run(*options, "--catalog", tmp_path / "m")
+    assert "[/bold]" in output
+    assert "[/red]" in output
+    assert "[bold]c.gz" in output
+    assert "for a pattern" in run(*options, "--catalog", tmp_path / "[x]", ok=False)
+    assert not (tmp_path / "[x]").exists()
+
+
 def test_inspect_finds_what_is_wrong(tmp_path):
     lines = [
         *sc.small_futures_capture(),
@@ -103,6 +116,10 @@ def test_inspect_finds_what_is_wrong(tmp_path):
         (["import", "binance-capture", "/none.gz", "--instrument", BTC], "does not exist"),
         (["import", "freqtrade", "CAPTURE"], "expected BASE_QUOTE-TIMEFRAME.feather"),
         (["inspect"], "not a market catalog"),
+        (["inspect", "--gap", "nan"], "not a finite number"),
+        (["synth", "--seconds", "nan"], "not a finite number"),
+        (["synth", "--seconds", "inf"], "range"),
+        (["import", "freqtrade", "CAPTURE", "--max-bad-share", "nan"], "not a finite number"),
         (["dataset", "OUT", "--instrument", BTC], "not a market catalog"),
     ],
 )

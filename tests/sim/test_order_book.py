@@ -127,6 +127,15 @@ def test_book_refuses_a_span_that_no_memory_holds():
     assert book.levels(SELL) == []
 
 
+@pytest.mark.parametrize("kind", [IOC, FOK])
+def test_an_order_that_never_rests_needs_no_place_on_the_ladder(kind):
+    book = OrderBook()
+    book.limit(SELL, price=10, size=5)
+    width = len(book._book.levels)
+    assert book.limit(BUY, price=1 << 50, size=2, time_in_force=kind).filled == 2
+    assert len(book._book.levels) == width
+
+
 def test_orders_of_one_price_trade_in_order_of_arrival():
     book = OrderBook()
     ids = [book.limit(SELL, price=100, size=2).order_id for _ in range(4)]

@@ -38,6 +38,7 @@ def test_value_beyond_a_bound_is_refused_naming_field_value_and_bound(row):
         ({"limit_rat": 8.0}, "limit_rat: no such parameter"),
         ({"start_price": math.nan}, "start_price: nan"),
         ({"start_price": 0.1}, "start_price: 0.1"),
+        ({"start_price": 1e9}, "start_price: 1000000000.0 is outside"),
     ],
 )
 def test_other_bad_parameters_are_refused_by_name(changes, says):

@@ -87,3 +87,18 @@ def test_bad_configuration_is_refused_in_one_clear_line(config, content, says):
     assert result.exit_code != 0
     assert says in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "0", "1e9"])
+def test_a_length_that_is_none_is_refused(minutes):
+    result = invoke("facts", "--minutes", minutes)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_agents_that_quote_too_far_apart_are_told_of_in_one_line(config):
+    wide = {"maker_half_spread_bps": 100.0, "maker_step_bps": 100.0, "maker_levels": 20}
+    market = {"profile": BITCOIN, "parameters": wide, "start_price": 9e6}
+    result = invoke("facts", "--minutes", "0.1", "--config", config(markets=[market]))
+    assert result.exit_code == 1
+    assert f"{BITCOIN}: the agents quote too far apart" in result.output

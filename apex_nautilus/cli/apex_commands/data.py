@@ -16,6 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from apex_nautilus.cli._numbers import FiniteRange
 from apex_nautilus.data import (
     DataError,
     ImportReport,
@@ -41,7 +42,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="JSON, for machi
 _replace = click.option("--replace", is_flag=True, help="Take the place of stored data over the same span.")
 _max_bad = click.option(
     "--max-bad-share",
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteRange(0.0, 1.0),
     default=0.001,
     show_default=True,
     help="Largest share of bad rows; above it nothing is imported.",
@@ -130,7 +131,7 @@ def freqtrade(
 @click.option(
     "--gap",
     "gap_s",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     default=5.0,
     show_default=True,
     metavar="SECONDS",
@@ -144,7 +145,7 @@ def inspect(catalog: Path, instrument: str | None, gap_s: float, as_json: bool) 
     if as_json:
         click.echo(msgspec.json.encode(summary))
         return
-    console = Console()
+    console = Console(markup=False)
     if summary.streams:
         table = Table(title="Books and trades", title_justify="left")
         table.add_column("")
@@ -176,7 +177,7 @@ def inspect(catalog: Path, instrument: str | None, gap_s: float, as_json: bool) 
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0, max=1e7),
     default=600.0,
     show_default=True,
     help="Length of the market.",
@@ -214,7 +215,7 @@ def synth(catalog: Path, profile_id: str, seconds: float, seed: int, replace: bo
 @click.option("--conflate-ms", type=click.IntRange(min=0), default=0, help="Thin the book clock.")
 @click.option(
     "--half-spread-bps",
-    type=click.FloatRange(0.0, 1000.0),
+    type=FiniteRange(0.0, 1000.0),
     default=DEFAULT_HALF_SPREAD_BPS,
     show_default=True,
     help="Modelled half spread of bars.",
@@ -310,7 +311,7 @@ def _show_reports(reports: list[ImportReport], as_json: bool) -> None:
         table.add_column(overflow="fold")
         for name, text in lines:
             table.add_row(name, text)
-        console = Console()
+        console = Console(markup=False)
         console.print(table)
         for example in report.examples:
-            console.print(f"  {example}", markup=False, highlight=False)
+            console.print(f"  {example}", highlight=False)

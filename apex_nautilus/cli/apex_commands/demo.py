@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from apex_nautilus.cli._numbers import FiniteRange
+
 __all__ = ["command"]
 
 
@@ -27,13 +29,13 @@ __all__ = ["command"]
 )
 @click.option(
     "--arena-minutes",
-    type=click.FloatRange(5.0, 600.0),
+    type=FiniteRange(5.0, 600.0),
     default=None,
     help="Market time that the arena trades.",
 )
 @click.option(
     "--history-minutes",
-    type=click.FloatRange(30.0, 6000.0),
+    type=FiniteRange(30.0, 6000.0),
     default=None,
     help="Market time that the Forge sees.",
 )

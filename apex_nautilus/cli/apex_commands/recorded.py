@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from apex_nautilus.cli._numbers import FiniteRange
+
 __all__ = ["command"]
 
 
@@ -35,7 +37,7 @@ def _capture(_ctx, _param, values: tuple[str, ...]) -> dict[str, list[Path]]:
 )
 @click.option(
     "--max-hold",
-    type=click.FloatRange(0.5),
+    type=FiniteRange(0.5),
     default=20.0,
     show_default=True,
     help="Time-out of a position, seconds.",

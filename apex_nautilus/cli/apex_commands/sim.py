@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from apex_nautilus.cli._numbers import FiniteRange
+
 if TYPE_CHECKING:
     from apex_nautilus.sim import Population, Tape
 
@@ -57,7 +59,7 @@ _market = click.option(
 )
 _seed = click.option("--seed", type=click.IntRange(min=0), help="Random seed (default: 1).")
 _minutes = click.option(
-    "--minutes", type=click.FloatRange(min=0.0, min_open=True), help="Simulated minutes (default: 30)."
+    "--minutes", type=FiniteRange(min=0.0, max=1e6, min_open=True), help="Simulated minutes (default: 30)."
 )
 
 
@@ -155,7 +157,7 @@ def _tapes(config: Path | None, ids: tuple[str, ...], seed: int | None, minutes:
     """Run what options and file ask for; an option given on the command line wins."""
     from rich.console import Console
 
-    from apex_nautilus.sim import Market
+    from apex_nautilus.sim import Market, PopulationError
 
     populations, settings = _populations(config, ids)
     seed = settings.get("seed", 1) if seed is None else seed
@@ -164,12 +166,16 @@ def _tapes(config: Path | None, ids: tuple[str, ...], seed: int | None, minutes:
     with Console(stderr=True).status("compiling (the first time takes some seconds)") as status:
         for population in populations:
             name = population.instrument.id
-            tapes.append(
-                Market(population, seed).run(
-                    duration_ns,
-                    progress=lambda share, name=name: status.update(f"{name}: {share:.0%}"),
+            market = Market(population, seed)
+            try:
+                tapes.append(
+                    market.run(
+                        duration_ns,
+                        progress=lambda share, name=name: status.update(f"{name}: {share:.0%}"),
+                    )
                 )
-            )
+            except PopulationError as error:
+                raise click.ClickException(f"{name}: {error}") from None
     return tapes
 
 
@@ -223,4 +229,4 @@ def _table(title: str, headers: list[str], rows: list[list[str]], *, numbers: in
         table.add_column(header, justify="right" if 0 < at <= numbers else "left")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(markup=False).print(table)
