@@ -90,17 +90,37 @@ def load_checkpoint(path: str | os.PathLike[str], evolution: Evolution, study_id
         )
     evolution.archive = {trial.key: trial for trial in state.trials}
     try:
+        _check_whole(state, evolution)
         evolution.population = [_restored(saved, evolution) for saved in state.population]
         hall = [_restored(saved, evolution) for saved in state.hall]
-    except (GenomeError, ValueError, KeyError) as error:
+        rng = generator_from_state(state.random_state)
+    except (GenomeError, ValueError, KeyError, OverflowError) as error:
         raise ForgeError(f"{source}: damaged checkpoint ({error}); remove it to start again") from None
     evolution.hall.clear()
     for one in reversed(hall):  # DEAP puts a newcomer ahead of its equals
         evolution.hall.insert(one)
-    evolution.rng = generator_from_state(state.random_state)
+    evolution.rng = rng
     evolution.generation = state.generation
     evolution.reports = list(state.reports)
     return True
+
+
+def _check_whole(state: _Checkpoint, evolution: Evolution) -> None:
+    """Raise ValueError where the parts of a checkpoint contradict each other or the study."""
+    count = len(state.reports)
+    if count != state.generation + 1 or [r.generation for r in state.reports] != list(range(count)):
+        raise ValueError(f"generation {state.generation} with {len(state.reports)} reports")
+    # A trial that went missing would make N too small and the gate too easy.
+    made = state.reports[-1].trials if state.reports else 0
+    numbers = [trial.number for trial in state.trials]
+    if numbers != list(range(len(numbers))) or not len(numbers) == len(evolution.archive) == made:
+        raise ValueError(f"{made} trials were made, the file has {len(state.trials)}")
+    if len(state.population) != evolution.config.population or not state.hall:
+        raise ValueError(f"a population of {len(state.population)}, a hall of fame of {len(state.hall)}")
+    stops, holds = len(evolution.evaluator.stops), len(evolution.evaluator.holds)
+    for one in (*state.population, *state.hall):
+        if not (0 <= one.stop < stops and 0 <= one.hold < holds):
+            raise ValueError(f"stop {one.stop} of {stops}, time-out {one.hold} of {holds}")
 
 
 def _saved(one: Individual, tree_set: TreeSet) -> _Saved:

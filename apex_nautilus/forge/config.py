@@ -13,6 +13,11 @@ __all__ = ["EvolutionConfig", "default_brackets"]
 
 Stop = VolatilityStop | BpsStop
 
+_LONGEST_HOLD_S = 366 * 86_400.0
+
+#: Most stops, and most time-outs, that a study chooses from; the seeds' own stops come on top.
+_CHOICES = 100
+
 
 class EvolutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes, rates and choices of one study.
@@ -95,8 +100,26 @@ class EvolutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ForgeError(f"{self.elites} elites leave no place in a population of {self.population}")
         if not self.train + self.validation < 1.0:
             raise ForgeError("train and validation take all rows; the test part must be left something")
-        if not (self.reward_risk > 0.0 and self.target > 1.0):
-            raise ForgeError("reward_risk must be positive and target above 1")
+        if not (0.0 < self.reward_risk < math.inf and 1.0 < self.target < math.inf):
+            raise ForgeError("reward_risk must be positive and target above 1, both finite")
+        if not self.prior_events > 0.0:
+            raise ForgeError(f"prior_events is {self.prior_events!r}; it must be above 0")
+        if not 0.0 < self.kelly_fraction <= 1.0:
+            raise ForgeError(f"kelly_fraction is {self.kelly_fraction!r}; it must be above 0 and at most 1")
+        if self.threads is not None and self.threads < 1:
+            raise ForgeError(f"threads is {self.threads}; it must be at least 1")
+        for hold in self.max_holds_s:
+            if not 0.0 < hold <= _LONGEST_HOLD_S:
+                raise ForgeError(
+                    f"max_holds_s has {hold!r}; a time-out is above 0 and at most {_LONGEST_HOLD_S:g} seconds"
+                )
+        for stop in self.stops:
+            size = stop.value if isinstance(stop, BpsStop) else stop.multiple
+            if not 0.0 < size < math.inf or (isinstance(stop, VolatilityStop) and stop.window < 1):
+                raise ForgeError(f"stops has {stop!r}; its numbers must be positive and finite")
+        for name in ("stops", "max_holds_s"):
+            if len(getattr(self, name)) > _CHOICES:
+                raise ForgeError(f"{name} has {len(getattr(self, name))} entries, the limit is {_CHOICES}")
         if self.lottery is not None and self.lottery < 0:
             raise ForgeError(f"lottery is {self.lottery}; it is a number of genomes")
 

@@ -84,7 +84,6 @@ class Trials(msgspec.Struct, frozen=True):
             max(trial_variance([trial.sharpe for trial in measured]), noise),
         )
 
-
     def deflated(self, result: Result, variance: float | None = None) -> float | None:
         """The deflated Sharpe ratio of a result, None with fewer than two trades; `variance` in place of V."""
         if (result.trades or 0) < 2:

@@ -125,6 +125,8 @@ def evolve(
     ForgeError
         The dataset cannot be split, has no features, or the checkpoint belongs to another study.
     """
+    if seed < 0:
+        raise ForgeError(f"seed is {seed}; it must not be negative")
     study_id = study_id_of(data, config, seed, seeds)
     stops, holds = _brackets(data, config, seeds)
     parts = _split(data, config, holds)

@@ -90,8 +90,6 @@ def work_once(
     The job's status: ``done`` with ``result["genome_id"]`` and ``result["gate"]``, ``failed`` after three
     attempts, or ``todo`` when this attempt failed and another is left; the reason is in it.
     """
-    from apex_nautilus.data import DataError  # imports Nautilus: not before there is work
-
     queue = FileJobQueue(layout)
     queue.recover()
     claim = queue.claim(owner or f"worker-{os.getpid()}")
@@ -99,7 +97,8 @@ def work_once(
         return None
     try:
         genome = _answer(layout, claim, datasets, clock, config, progress)
-    except (ForgeError, DataError, GenomeError, StoreError, OSError, ValueError, KeyError) as error:
+    except Exception as error:
+        # Whatever it is: a job that breaks its worker must not break the next one as well.
         return queue.fail(claim, f"{type(error).__name__}: {error}")
     except BaseException:
         claim.release()  # an interruption is not the job's fault: the next recovery puts it back

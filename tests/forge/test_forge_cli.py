@@ -54,6 +54,8 @@ def test_evolve_inspect_and_resume(folder):
     shown = run("inspect", folder / "a" / f"genome_{genome_id}.json").stdout
     assert "out of sample" in shown
     assert "signal = " in shown
+    assert "take-profit 3 x stop" in shown
+    assert "p = sigmoid(" in shown
 
 
 def test_force_deploys_what_the_gate_refuses(folder):
@@ -126,6 +128,14 @@ def test_convert_gives_the_older_form_a_probability_and_warns(folder):
     [
         (["evolve"], "give --dataset, or --instrument"),
         (["evolve", "--dataset", "nowhere"], "no dataset here"),
+        (
+            ["evolve", "--dataset", "nowhere", "--features", "imbalanc"],
+            "--features is for a dataset made here",
+        ),
+        (["evolve", "--dataset", "nowhere", "--clock", "1s"], "--clock is for a dataset made here"),
+        (["evolve", "--config", "deep.json"], "configuration (deep.json and options)"),
+        (["worker", "--catalog", "other", "--dataset-root", "other"], "other is not a catalog"),
+        (["jobs", "--catalog", "other"], "other is not a catalog"),
         (["evolve", "--dataset", "nowhere", "--population", "1"], "population is 1"),
         (["inspect", "0123456789abcdef"], "has no readable genome"),
         (["resume", "."], "is not a run"),
@@ -133,9 +143,46 @@ def test_convert_gives_the_older_form_a_probability_and_warns(folder):
 )
 def test_bad_input_is_one_clear_message(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep.json").write_text('{"stops":' + "[" * 200_000)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "holiday.jpg").touch()
     result = run(*arguments, code=1)
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evolve", "--seed", "-1"],
+        ["worker", "--dataset-root", ".", "--catalog", "nowhere"],
+        ["worker", "--dataset-root", ".", "--catalog", ".", "--poll", "-1"],
+    ],
+)
+def test_an_option_out_of_bounds_is_refused_before_anything_is_made(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    run(*arguments, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_failed_before_it_began_may_be_begun_again(folder):
+    assert "no readable genome" in evolve(folder, "f", "--from", "0" * 16, code=1).stderr
+    evolve(folder, "f", "--generations", "0", "--no-deploy")
+
+
+def test_what_was_not_deployed_is_said_to_be_in_the_ledger_only_when_it_is(folder):
+    kept = evolve(folder, "g", "--generations", "0", "--dsr", "1").stdout
+    assert "in the ledger" in kept
+    assert (
+        "in the ledger" not in evolve(folder, "h", "--generations", "0", "--dsr", "1", "--no-deploy").stdout
+    )
+
+
+def test_studies_that_opened_the_same_test_part_are_told(folder):
+    catalog = folder / "shared"
+    brief = ["--generations", "0", "--lottery", "0", "--catalog", catalog]
+    assert "opened the test part" not in evolve(folder, "i", *brief, "--seed", "1").stdout
+    assert "1 other study has opened the test part" in evolve(folder, "j", *brief, "--seed", "2").stdout
 
 
 def test_a_run_folder_is_not_overwritten(folder):

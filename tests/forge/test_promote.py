@@ -94,7 +94,9 @@ def test_in_studies_without_an_edge_the_variance_is_that_over_all_trials():
     for _ in range(200):
         sizes = rng.integers(30, 300, 100)
         sharpes = rng.normal(size=100) / np.sqrt(sizes - 1)
-        left_out += Trials.of([_trial(i, int(n), s) for i, (n, s) in enumerate(zip(sizes, sharpes))], 30).skilled
+        left_out += Trials.of(
+            [_trial(i, int(n), s) for i, (n, s) in enumerate(zip(sizes, sharpes))], 30
+        ).skilled
     assert 2 <= left_out <= 20  # of 20,000 trials; 5 in 100 studies leave one out
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from apex_nautilus.features import names
 from apex_nautilus.forge import EvolutionConfig, ForgeError, evolve
-from apex_nautilus.genome import Feature, Span, decode, encode, sealed, walk
+from apex_nautilus.genome import BpsStop, Feature, Span, VolatilityStop, decode, encode, sealed, walk
 from apex_nautilus.store import LedgerWriter, read_ledger
 
 CONFIG = EvolutionConfig(
@@ -291,8 +291,77 @@ def test_data_too_short_to_split_is_refused_with_the_reason(data):
 
 
 @pytest.mark.parametrize(
+    "damage",
+    [
+        lambda c: c["population"][0].update(stop=99),
+        lambda c: c["hall"][0].update(hold=-1),
+        lambda c: c.update(random_state={}),
+        lambda c: c["random_state"].update(state="x"),
+        lambda c: c["random_state"].update(state="9" * 5000),
+        lambda c: c["random_state"].update(inc=str(2**200)),
+        lambda c: c.update(population=[]),
+        lambda c: c.update(hall=[]),
+        lambda c: c.update(generation=10**9),
+        lambda c: c.update(generation=-5),
+        lambda c: c.update(reports=[]),
+        lambda c: c["trials"].pop(0),
+        lambda c: c["trials"].append(c["trials"][0]),
+        lambda c: c["population"][0].update(key="?"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_is_refused(data, tmp_path, damage):
+    checkpoint = tmp_path / "checkpoint.json"
+    brief = msgspec.structs.replace(CONFIG, generations=0, lottery=0)
+    evolve(data, brief, SEED, clock=clock, checkpoint=checkpoint)
+    state = msgspec.json.decode(checkpoint.read_bytes())
+    damage(state)
+    checkpoint.write_bytes(msgspec.json.encode(state))
+    with pytest.raises(ForgeError, match="damaged checkpoint"):
+        evolve(data, brief, SEED, clock=clock, checkpoint=checkpoint)
+
+
+def test_data_without_any_movement_is_refused_by_the_gate_and_breaks_nothing(data):
+    still = dataclasses.replace(
+        data,
+        features=np.zeros_like(data.features),
+        path_bid=np.full_like(data.path_bid, 60_000.0),
+        path_ask=np.full_like(data.path_ask, 60_000.1),
+    )
+    found = evolve(still, msgspec.structs.replace(CONFIG, generations=1), SEED, clock=clock)
+    assert found.genome.evidence.gate == "refused"
+    assert found.genome.evidence.out_of_sample.trades == 0
+    assert not found.lottery.beaten
+
+
+def test_features_that_are_not_numbers_act_as_zero(data):
+    holes = data.features.copy()
+    holes[:, 2] = np.nan
+    holes[::7, 3] = np.inf
+    found = evolve(
+        dataclasses.replace(data, features=holes),
+        msgspec.structs.replace(CONFIG, generations=1),
+        SEED,
+        clock=clock,
+    )
+    assert decode(encode(found.genome), known_features=names()) == found.genome
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("prior_events", 0.0),
+        ("kelly_fraction", -1.0),
+        ("kelly_fraction", 1.5),
+        ("reward_risk", float("inf")),
+        ("target", float("nan")),
+        ("threads", 0),
+        ("threads", -2),
+        ("max_holds_s", (0.0,)),
+        ("max_holds_s", (30.0, float("nan"))),
+        ("max_holds_s", (1e300,)),
+        ("stops", (BpsStop(-1.0),)),
+        ("stops", (VolatilityStop(1.0, 0),)),
+        ("stops", tuple(BpsStop(float(i)) for i in range(1, 300))),
         ("population", 2),
         ("mutation", 1.5),
         ("train", 0.9),

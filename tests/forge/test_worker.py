@@ -113,6 +113,23 @@ def test_a_job_without_data_fails_three_times_with_the_reason(layout, data):
     assert "there is no dataset of ETHUSDT-LINEAR.SIM" in status.reason
 
 
+def test_a_job_that_breaks_its_worker_in_an_unforeseen_way_fails_and_the_next_is_answered(layout, data):
+    poison, good = job(asset="ETHUSDT-LINEAR.SIM", slot="eth-1"), job(1)
+    for one in (poison, good):
+        FileJobQueue(layout).put(one)
+
+    def datasets(asset):
+        if asset != BTC:
+            raise ZeroDivisionError("a fault of its data")
+        return data
+
+    ended = []
+    while (status := work_once(layout, datasets, config=CONFIG)) is not None:
+        ended.append((status.job.slot, status.state))
+    assert sorted(ended) == [("btc-1", "done")] + [("eth-1", "failed")] + [("eth-1", "todo")] * 2
+    assert "a fault of its data" in FileJobQueue(layout).status(poison.job_id).reason
+
+
 def test_an_interruption_gives_the_job_back(layout, data):
     FileJobQueue(layout).put(job())
 

@@ -85,7 +85,9 @@ class Progress:
 
     def _table(self) -> Table:
         table = Table(
-            title=self._title, caption="validation columns choose nothing; the test part is still shut"
+            title=self._title,
+            caption="best, median, trades: train; validation and DSR: the best one on validation, "
+            "which chooses nothing yet;\nthe test part is still shut",
         )
         rows = [_cells(*line) for line in self._reports[-_SHOWN:]]
         for name, _ in rows[0] if rows else _cells(_EMPTY, 0.0, float("nan")):
@@ -101,6 +103,14 @@ def say_that_it_compiles(as_json: bool) -> None:
         click.echo(_COMPILING, err=True)
 
 
+def _duration(seconds: float) -> str:
+    if seconds != seconds:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest} s"
+
+
 _EMPTY = GenerationReport(0, 0.0, 0.0, 0, 0, 0, 0, 0)
 
 
@@ -114,6 +124,6 @@ def _cells(report: GenerationReport, rate: float, left: float) -> list[tuple[str
         ("trades", str(report.trades)),
         ("nodes", str(report.nodes)),
         ("trials", str(report.trials)),
-        ("evaluations/s", f"{rate:.0f}"),
-        ("left", "-" if left != left else f"{left:.0f} s"),
+        ("evals/s", f"{rate:.0f}"),
+        ("ETA", _duration(left)),
     ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,9 +22,18 @@ from apex_nautilus.forge import (
     study_id_of,
 )
 from apex_nautilus.genome import Genome, Result, encode, tree_to_text
-from apex_nautilus.store import CatalogLayout, LedgerError, LedgerWriter, StoreError, write_atomic
+from apex_nautilus.store import CatalogLayout, LedgerError, LedgerWriter, StoreError, read_all, write_atomic
 
-__all__ = ["RunFile", "execute", "load_run", "open_dataset", "save_run"]
+__all__ = [
+    "RunFile",
+    "check_catalog",
+    "execute",
+    "find_seeds",
+    "load_run",
+    "open_catalog",
+    "open_dataset",
+    "save_run",
+]
 
 _RUN_SCHEMA = "apex.run/1"
 
@@ -55,7 +67,7 @@ def load_run(folder: Path) -> RunFile:
         raise click.ClickException(
             f"{folder} is not a run: it has no run.json; start one with apex-forge evolve"
         ) from None
-    except (msgspec.MsgspecError, ForgeError) as error:
+    except (msgspec.MsgspecError, ForgeError, RecursionError, UnicodeDecodeError) as error:
         raise click.ClickException(f"{folder / 'run.json'}: {error}") from None
     if run.schema != _RUN_SCHEMA:
         raise click.ClickException(
@@ -75,18 +87,51 @@ def open_dataset(path: Path, instrument_id: str | None = None) -> Dataset:
     return data
 
 
+def open_catalog(root: Path) -> CatalogLayout:
+    """The catalog at `root`, its folders made where they are missing; raises ClickException where that cannot
+    be, and rather than scatter them over a folder that is something else.
+    """
+    root = Path(os.path.normpath(root))
+    try:
+        if root.is_dir():
+            check_catalog(root)
+        return CatalogLayout(root).ensure()
+    except OSError as error:
+        raise click.ClickException(f"{root}: cannot be a catalog ({error})") from None
+
+
+def check_catalog(root: Path) -> None:
+    """Raise ClickException when a folder holds things, and nothing of a catalog. One that holds a README alone
+    is the catalog as it is shipped.
+    """
+    layout = CatalogLayout(root)
+    ours = (layout.strategies, layout.jobs, layout.market, layout.ledger, layout.studies)
+    things = [entry for entry in root.iterdir() if not entry.name.startswith((".", "README"))]
+    if things and not any(folder.is_dir() for folder in ours):
+        raise click.ClickException(
+            f"{root} is not a catalog: it holds other things, and no strategies or jobs; "
+            "name the catalog's folder, or an empty one"
+        )
+
+
+def find_seeds(layout: CatalogLayout, ids: Sequence[str]) -> list[Genome]:
+    """The genomes to start from; raises ClickException when one is nowhere."""
+    seeds = []
+    for genome_id in ids:
+        genome = find_genome(layout, genome_id)
+        if genome is None:
+            raise click.ClickException(f"{layout.root} has no readable genome {genome_id} to start from")
+        seeds.append(genome)
+    return seeds
+
+
 def execute(folder: Path, run: RunFile, data: Dataset, *, as_json: bool) -> None:
     """Run a study to its end, deploy what the gate lets through, and print what came of it.
 
     Ctrl-C leaves the checkpoint of the last whole generation and ends the program with 130.
     """
-    layout = CatalogLayout(folder / run.catalog).ensure()
-    seeds = []
-    for genome_id in run.seeds:
-        genome = find_genome(layout, genome_id)
-        if genome is None:
-            raise click.ClickException(f"{layout.root} has no readable genome {genome_id} to start from")
-        seeds.append(genome)
+    layout = open_catalog(folder / run.catalog)
+    seeds = find_seeds(layout, run.seeds)
 
     def clock() -> int:
         # The end of the data: a run repeated is the same to the byte.
@@ -113,18 +158,31 @@ def execute(folder: Path, run: RunFile, data: Dataset, *, as_json: bool) -> None
             write_atomic(
                 folder / "result.json", msgspec.json.format(msgspec.json.encode(_summary(result))) + b"\n"
             )
+            others = _other_openings(layout, data.card.id, study_id)
             if run.deploy:
                 path = deploy(layout, result.genome, clock=clock, ledger=ledger, force=run.force)
     except KeyboardInterrupt:
         click.echo(f"stopped; go on with: apex-forge resume {folder}", err=True)
         raise SystemExit(130) from None
-    except (ForgeError, StoreError, LedgerError) as error:
+    except (ForgeError, StoreError, LedgerError, OSError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        fields = _summary(result) | {"kind": "result", "deployed": None if path is None else str(path)}
+        fields = _summary(result) | {
+            "kind": "result",
+            "deployed": None if path is None else str(path),
+            "other_studies_that_opened_the_test_part": others,
+        }
         click.echo(msgspec.json.encode(fields).decode())
     else:
-        _print(result, path, folder)
+        _print(result, path, folder, deployed=run.deploy, others=others)
+
+
+def _other_openings(layout: CatalogLayout, dataset_id: str, study_id: str) -> int:
+    """How many other studies of this catalog have opened the test part of the dataset."""
+    records = read_all(layout.ledger, kinds=["study", "test_opened"])
+    same = {r.fields.get("study_id") for r in records if r.fields.get("dataset_id") == dataset_id}
+    opened = {r.fields.get("study_id") for r in records if r.kind == "test_opened"}
+    return len(same & opened - {study_id})
 
 
 def _summary(result: StudyResult) -> dict:
@@ -140,34 +198,56 @@ def _summary(result: StudyResult) -> dict:
     }
 
 
-def _print(result: StudyResult, path: Path | None, folder: Path) -> None:
+def _print(result: StudyResult, path: Path | None, folder: Path, *, deployed: bool, others: int) -> None:
     from rich.console import Console
 
     console = Console()
+    say = partial(console.print, highlight=False)
     genome = result.genome
     console.print(evidence_table(genome, result.validation))
     for name, tree in zip(("signal", "confidence"), genome.trees):
-        console.print(f"{name:<12}{tree_to_text(tree, genome.features)}", highlight=False)
+        say(f"{name:<12}{tree_to_text(tree, genome.features)}")
     lottery = result.lottery
     if lottery is not None:
         verdict = "beaten" if lottery.beaten else "not beaten"
-        console.print(
+        say(
             f"lottery     {lottery.trials} random genomes, the chosen one {lottery.test:+.4f} "
             f"out of sample: {verdict}"
         )
-    console.print(
-        f"trials      {result.trials.count}, "
-        f"variance of their Sharpe ratios {result.trials.sharpe_variance:.4g} "
-        f"({result.trials.measured} with enough trades)"
+    trials = result.trials
+    say(
+        f"trials      {trials.count}, {trials.measured} with enough trades for a Sharpe ratio, "
+        f"variance V {trials.sharpe_variance:.4g}"
     )
-    console.print(f"gate        {genome.evidence.gate}")
+    if trials.skilled:
+        strict = "-" if result.dsr_all_trials is None else f"{result.dsr_all_trials:.4f}"
+        say(f"            {trials.skilled} of these are beyond luck and not in V;")
+        say(f"            with them V is {trials.sharpe_variance_all:.4g}, the DSR out of sample {strict}")
+    say(f"gate        {genome.evidence.gate}")
     for reason in genome.evidence.gate_reasons:
-        console.print(f"            - {reason}")
+        say(f"            - {reason}")
+    if others:
+        say(
+            f"note        {others} other {'study has' if others == 1 else 'studies have'} opened the test part "
+            "of this dataset; their trials are not in N"
+        )
     if path is not None:
         console.print(f"deployed    {path}", soft_wrap=True)
-    elif genome.evidence.gate == "refused":
-        console.print("kept in the ledger; --force deploys it with forced evidence")
+    elif deployed:
+        console.print("kept        in the ledger, not deployed; --force deploys it with forced evidence")
     console.print(f"run         {folder}", soft_wrap=True)
+    console.print(f"genome      {folder / f'genome_{genome.id}.json'}", soft_wrap=True)
+
+
+_LABELS = {
+    "sharpe": "Sharpe per trade",
+    "psr": "PSR",
+    "dsr": "DSR",
+    "pbo": "PBO",
+    "time_to_target_s": "target reached after, s",
+    "costs_usd": "costs, USD",
+    "final_equity_usd": "final equity, USD",
+}
 
 
 def evidence_table(genome: Genome, validation: Result | None = None):
@@ -186,5 +266,5 @@ def evidence_table(genome: Genome, validation: Result | None = None):
         values = [None if part is None else getattr(part, field) for _, part in parts]
         if any(value is not None for value in values):
             shown = ("-" if v is None else f"{v:d}" if isinstance(v, int) else f"{v:.4f}" for v in values)
-            table.add_row(field.replace("_", " "), *shown)
+            table.add_row(_LABELS.get(field, field.replace("_", " ")), *shown)
     return table

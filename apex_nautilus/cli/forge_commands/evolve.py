@@ -40,7 +40,9 @@ __all__ = ["command"]
 )
 @click.option("--population", type=int, help="Individuals  [default: 200]")
 @click.option("--generations", type=int, help="Generations after the first  [default: 20]")
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of every random number.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of every random number."
+)
 @click.option("--threads", type=int, help="Threads of the evaluation; the result does not depend on it.")
 @click.option(
     "--lottery", type=int, help="Random genomes to beat; 0 leaves the pretest out, and nothing passes."
@@ -95,20 +97,33 @@ def command(
     apex-forge evolve --dataset data/btc-1s --population 200 --generations 20 --seed 7
     apex-forge evolve --instrument BTCUSDT-LINEAR.BYBIT --clock 1s
     """
-    from apex_nautilus.cli.forge_commands._run import RunFile, execute, open_dataset, save_run
+    from apex_nautilus.cli.forge_commands._run import (
+        RunFile,
+        execute,
+        find_seeds,
+        open_catalog,
+        open_dataset,
+        save_run,
+    )
     from apex_nautilus.forge import EvolutionConfig, ForgeError, study_id_of
 
     try:
         fields = {} if config_file is None else msgspec.json.decode(config_file.read_bytes(), type=dict)
         fields |= {name: value for name, value in overrides.items() if value not in (None, ())}
         config = msgspec.convert(fields, EvolutionConfig)
-    except (msgspec.MsgspecError, ForgeError) as error:
-        raise click.ClickException(f"configuration: {error}") from None
+    except (msgspec.MsgspecError, ForgeError, RecursionError, UnicodeDecodeError) as error:
+        where = "" if config_file is None else f" ({config_file} and options)"
+        raise click.ClickException(f"configuration{where}: {error}") from None
 
-    if out is not None and (out / "run.json").exists():
-        raise click.ClickException(
-            f"{out} holds a run already; choose another --out, or: apex-forge resume {out}"
-        )
+    if out is not None:
+        _refuse_second_run(out)
+    if dataset is not None:
+        given = click.get_current_context().get_parameter_source
+        for name in ("clock", "features"):
+            if given(name) is click.core.ParameterSource.COMMANDLINE:
+                raise click.ClickException(
+                    f"--{name} is for a dataset made here, {dataset} has its own; leave one of the two out"
+                )
     if dataset is None:
         if instrument is None:
             raise click.ClickException(
@@ -118,7 +133,11 @@ def command(
         _build(catalog / "market", instrument, clock, features, dataset)
     data = open_dataset(dataset, instrument)
     if out is None:
-        out = Path("runs") / f"forge-{study_id_of(data, config, seed)}"
+        out = (
+            Path("runs")
+            / f"forge-{study_id_of(data, config, seed, find_seeds(open_catalog(catalog), seeds))}"
+        )
+        _refuse_second_run(out)
     run = RunFile(
         dataset=_relative(dataset, out),
         catalog=_relative(catalog, out),
@@ -132,6 +151,14 @@ def command(
     execute(out, run, data, as_json=as_json)
 
 
+def _refuse_second_run(out: Path) -> None:
+    """A run that failed before its first generation has left nothing to be lost, and is begun again."""
+    if any((out / name).exists() for name in ("checkpoint.json", "result.json")):
+        raise click.ClickException(
+            f"{out} holds a run already; choose another --out, or: apex-forge resume {out}"
+        )
+
+
 def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path.resolve(), folder.resolve())
 
@@ -141,7 +168,11 @@ def _build(market: Path, instrument: str, clock: str, features: str | None, targ
     from apex_nautilus.data.dataset import BOOK_CLOCKS
     from apex_nautilus.features import FeatureError, names
 
-    wanted = features.split(",") if features else names("book" if clock in BOOK_CLOCKS else "bar")
+    wanted = (
+        [name.strip() for name in features.split(",")]
+        if features
+        else names("book" if clock in BOOK_CLOCKS else "bar")
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         build_dataset(market, instrument, clock, wanted, target)

@@ -27,14 +27,22 @@ def command(catalog: Path, state: str | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from apex_nautilus.cli.forge_commands._run import check_catalog
     from apex_nautilus.store import CatalogLayout, FileJobQueue
 
-    found = [s for s in FileJobQueue(CatalogLayout(catalog)).jobs() if state in (None, s.state)]
+    check_catalog(catalog)
+    layout = CatalogLayout(catalog)
+    # Looking makes no folders.
+    known = FileJobQueue(layout).jobs() if layout.jobs_todo.is_dir() else ()
+    found = [status for status in known if state in (None, status.state)]
     found.sort(key=lambda status: (status.job.created_ns, status.job.job_id))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         return
-    table = Table(title=f"{len(found)} recycle jobs")
+    if not found:
+        click.echo(f"no {'' if state is None else f'{state} '}recycle jobs in {catalog}")
+        return
+    table = Table(title=f"{len(found)} recycle job{'s' if len(found) > 1 else ''}")
     for name in ("state", "job", "asset", "slot", "died", "seed DNA", "attempts", "outcome"):
         table.add_column(name)
     for status in found:

@@ -14,7 +14,7 @@ __all__ = ["command"]
 @click.command()
 @click.option(
     "--catalog",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path("catalog"),
     show_default=True,
     help="Where jobs are asked and genomes dropped.",
@@ -38,7 +38,7 @@ __all__ = ["command"]
 @click.option("--threads", type=int, help="Threads of the evaluation; the result does not depend on it.")
 @click.option(
     "--poll",
-    type=float,
+    type=click.FloatRange(0.0, 3600.0, min_open=True),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -65,8 +65,9 @@ def command(
     jobs/failed with the reason.
     """
     from apex_nautilus.cli.forge_commands._progress import Progress, say_that_it_compiles
+    from apex_nautilus.cli.forge_commands._run import open_catalog
     from apex_nautilus.forge import WORKER_CONFIG, EvolutionConfig, ForgeError, work_once
-    from apex_nautilus.store import CatalogLayout, StoreError
+    from apex_nautilus.store import StoreError
 
     asked = {"population": population, "generations": generations, "threads": threads}
     try:
@@ -74,9 +75,9 @@ def command(
         if config_file is not None:
             config = msgspec.json.decode(config_file.read_bytes(), type=EvolutionConfig)
         config = msgspec.structs.replace(config, **{k: v for k, v in asked.items() if v is not None})
-    except (ForgeError, msgspec.MsgspecError, OSError, UnicodeDecodeError) as error:
+    except (ForgeError, msgspec.MsgspecError, OSError, UnicodeDecodeError, RecursionError) as error:
         raise click.ClickException(f"{config_file or 'worker'}: {error}") from None
-    layout = CatalogLayout(catalog).ensure()
+    layout = open_catalog(catalog)
     answered = 0
     say_that_it_compiles(as_json)
     try:
