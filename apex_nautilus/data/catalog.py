@@ -482,6 +482,8 @@ def _chunks(
     for path, _, _ in files:
         with _readable(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=rows):
+                if batch.num_rows == 0:
+                    continue  # an empty chunk means the end to `_merge`
                 yield convert(pa.Table.from_batches([batch]), spec)
 
 

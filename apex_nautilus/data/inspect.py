@@ -19,8 +19,8 @@ from apex_nautilus.data.catalog import (
 )
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.data.importers.reports_kept import kept_reports
-from apex_nautilus.data.ladder import NO_ASK, NO_BID, Ladder
-from apex_nautilus.features import EVENT, KIND_CLEAR, KIND_TRADE
+from apex_nautilus.data.ladder import Ladder
+from apex_nautilus.features import EVENT, KIND_CLEAR, KIND_TRADE, NO_ASK, NO_BID
 
 __all__ = ["BarsSummary", "CatalogSummary", "StreamSummary", "inspect_catalog"]
 
@@ -145,7 +145,7 @@ def _bars(catalog_path: str | os.PathLike[str], bar_type: str) -> BarsSummary:
     steps = np.diff(bars["ts_ns"]) // (minutes * 60_000_000_000) if minutes else np.ones(0, dtype=np.int64)
     return BarsSummary(
         bar_type=bar_type,
-        span_ns=(int(bars["ts_ns"][0]), int(bars["ts_ns"][-1])),
+        span_ns=(int(bars["ts_ns"][0]), int(bars["ts_ns"][-1])) if bars.size else (0, 0),
         bars=bars.size,
         missing=int((steps - 1).sum()),
     )

@@ -36,7 +36,7 @@ from apex_nautilus.features.events import (
     make_events,
     scale,
 )
-from apex_nautilus.features.ladder import Ladder
+from apex_nautilus.features.ladder import NO_ASK, NO_BID, Ladder
 from apex_nautilus.features.registry import FeatureError, FeatureSpec, get, names
 
 __all__ = [
@@ -47,6 +47,8 @@ __all__ = [
     "KIND_CLEAR",
     "KIND_LEVEL",
     "KIND_TRADE",
+    "NO_ASK",
+    "NO_BID",
     "SIDE_ASK",
     "SIDE_BID",
     "STATUS_PATH",

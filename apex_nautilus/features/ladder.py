@@ -17,7 +17,15 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from apex_nautilus.features.events import DEPTH, SIDE_ASK, SIDE_BID
+from apex_nautilus.features.events import (
+    DEPTH,
+    EVENT,
+    FLAG_LAST,
+    KIND_CLEAR,
+    KIND_TRADE,
+    SIDE_ASK,
+    SIDE_BID,
+)
 from apex_nautilus.features.kernel import (
     ASK_AT,
     ASK_COUNT,
@@ -26,6 +34,7 @@ from apex_nautilus.features.kernel import (
     CAPACITY,
     HEADER,
     LEVELS_DROPPED,
+    NO_PRICE,
     ask_price,
     ask_size,
     bid_price,
@@ -35,6 +44,11 @@ from apex_nautilus.features.kernel import (
 )
 
 DEFAULT_CAPACITY: Final = 32_768
+
+NO_BID: Final = -NO_PRICE
+"""Best bid of an empty side, in units."""
+NO_ASK: Final = NO_PRICE
+"""Best ask of an empty side, in units."""
 
 _NEAR: Final = 16  # levels searched one by one from the touch before bisecting
 
@@ -122,13 +136,45 @@ def _levels(memory, side, limit):
     return out
 
 
+@njit(cache=True)
+def _apply(memory, events, touches):
+    """Apply events; row i of `touches` is bid, ask before and bid, ask after batch i. Return the rows."""
+    view = pointer_to(memory)
+    row = 0
+    begun = False
+    for i in range(events.shape[0]):
+        event = events[i]
+        if event.kind == KIND_TRADE:
+            continue
+        side = np.int64(event.side)
+        if not begun:
+            touches[row, 0] = bid_price(view, 0)
+            touches[row, 1] = ask_price(view, 0)
+            begun = True
+        if event.kind == KIND_CLEAR:
+            clear_side(view, side)
+            if side >= 0:
+                touches[row, 0] = NO_BID
+            if side <= 0:
+                touches[row, 1] = NO_ASK
+        else:
+            set_level(view, side, event.price, event.size)
+        touches[row, 2] = bid_price(view, 0)
+        touches[row, 3] = ask_price(view, 0)
+        if event.flags & FLAG_LAST:
+            row += 1
+            begun = False
+    return row + 1 if begun else row
+
+
 class Ladder:
-    """A price ladder by itself, in integer units.
+    """A price ladder by itself, in integer units. Its levels may cross: that is the caller's business.
 
     Parameters
     ----------
-    capacity : int
-        Levels held a side; beyond it the level farthest from the touch is given up (`levels_dropped`).
+    capacity : int or None
+        Levels held a side; beyond it the level farthest from the touch is given up (`levels_dropped`). With
+        None the ladder grows and gives up nothing.
 
     Raises
     ------
@@ -136,17 +182,48 @@ class Ladder:
         When `capacity` is below 10, the depth that features may read.
     """
 
-    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+    def __init__(self, capacity: int | None = DEFAULT_CAPACITY) -> None:
+        self._grows = capacity is None
+        capacity = 1024 if capacity is None else capacity
         check_capacity(capacity)
-        self._memory = np.zeros(HEADER + 4 * capacity, dtype=np.int64)
-        self._memory[CAPACITY] = capacity
-        self._memory[BID_AT] = HEADER
-        self._memory[ASK_AT] = HEADER + 2 * capacity
+        self._memory = _empty_memory(capacity)
+
+    def _reserve(self, extra: int) -> None:
+        """Make room for so many more levels on either side."""
+        old = self._memory
+        need = int(max(old[BID_COUNT], old[ASK_COUNT])) + extra
+        if not self._grows or need <= old[CAPACITY]:
+            return
+        self._memory = _empty_memory(max(need, 2 * int(old[CAPACITY])))
+        for start, count in ((BID_AT, BID_COUNT), (ASK_AT, ASK_COUNT)):
+            n, to = 2 * int(old[count]), int(self._memory[start])
+            self._memory[to : to + n] = old[old[start] : old[start] + n]
+            self._memory[count] = old[count]
+
+    def apply(self, events: np.ndarray) -> np.ndarray:
+        """Apply market events and return the touches around each batch of level changes.
+
+        Parameters
+        ----------
+        events : ndarray of EVENT
+            Trades are passed over. A batch ends at `FLAG_LAST`; a last one without it counts as ended.
+
+        Returns
+        -------
+        ndarray of int64, shape (batches, 4)
+            Bid and ask before, bid and ask after the batch; `NO_BID` and `NO_ASK` where a side is empty. A
+            batch that clears a side has that side empty before.
+        """
+        self._reserve(events.size)
+        touches = np.empty((events.size + 1, 4), dtype=np.int64)
+        rows = _apply(self._memory, np.require(events, EVENT, ["C", "A", "W"]), touches)
+        return touches[:rows]
 
     def set(self, side: int, price: int, size: int) -> None:
         """Set the level at `price` of a side (+1 bid, -1 ask) to `size`; 0 deletes it."""
         if side not in (SIDE_BID, SIDE_ASK):
             raise ValueError(f"side must be +1 (bid) or -1 (ask), got {side!r}")
+        self._reserve(1)
         _set_level(self._memory, side, price, size)
 
     def clear(self, side: int = 0) -> None:
@@ -165,6 +242,18 @@ class Ladder:
         return _levels(self._memory, SIDE_ASK, limit)
 
     @property
+    def bid(self) -> tuple[int, int]:
+        """Best bid as (price, size); (`NO_BID`, 0) when there is none."""
+        best = self.bids(1)
+        return (int(best[0, 0]), int(best[0, 1])) if len(best) else (NO_BID, 0)
+
+    @property
+    def ask(self) -> tuple[int, int]:
+        """Best ask as (price, size); (`NO_ASK`, 0) when there is none."""
+        best = self.asks(1)
+        return (int(best[0, 0]), int(best[0, 1])) if len(best) else (NO_ASK, 0)
+
+    @property
     def levels_dropped(self) -> int:
         """How many levels did not fit."""
         return int(self._memory[LEVELS_DROPPED])
@@ -173,10 +262,18 @@ class Ladder:
         return int(self._memory[BID_COUNT] + self._memory[ASK_COUNT])
 
 
+def _empty_memory(capacity: int) -> np.ndarray:
+    memory = np.zeros(HEADER + 4 * capacity, dtype=np.int64)
+    memory[CAPACITY] = capacity
+    memory[BID_AT] = HEADER
+    memory[ASK_AT] = HEADER + 2 * capacity
+    return memory
+
+
 def check_capacity(capacity: int) -> None:
     """Raise ValueError when a ladder of this capacity could not serve the features."""
     if not DEPTH <= capacity <= 1 << 24:
         raise ValueError(f"capacity must lie in [{DEPTH}, {1 << 24}] levels a side, got {capacity!r}")
 
 
-__all__ = ["DEFAULT_CAPACITY", "Ladder", "check_capacity", "clear_side", "set_level"]
+__all__ = ["DEFAULT_CAPACITY", "NO_ASK", "NO_BID", "Ladder", "check_capacity", "clear_side", "set_level"]

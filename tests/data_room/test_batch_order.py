@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from apex_nautilus.data import read_events
 from apex_nautilus.data.batch_order import order_batches
-from apex_nautilus.data.ladder import NO_ASK, NO_BID, Ladder
-from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE
+from apex_nautilus.data.ladder import Ladder
+from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE, NO_ASK, NO_BID
 
 
 def batch(levels: list[tuple[int, int, int]]) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_each_prefix_has_the_old_or_the_new_touch_and_never_crosses(old, new, sh
 @given(st.lists(st.tuples(st.sampled_from([1, -1]), st.integers(1, 30), st.integers(0, 3)), max_size=60))
 def test_ladder_agrees_with_two_dictionaries(changes):
     sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
-    ladder = Ladder(capacity=2)
+    ladder = Ladder()
     for side, price, size in changes:
         ladder.apply(batch([(side, price, size)]))
         sides[side][price] = size

@@ -78,6 +78,9 @@ def test_what_a_recording_holds_is_printed_as_it_is(tmp_path):
     assert "[/bold]" in output
     assert "[/red]" in output
     assert "[bold]c.gz" in output
+    (report,) = (tmp_path / "m" / "imports" / BTC).iterdir()
+    report.write_text("{")
+    assert f"{report.name}: not the report" in run("inspect", "--catalog", tmp_path / "m", ok=False)
     assert "for a pattern" in run(*options, "--catalog", tmp_path / "[x]", ok=False)
     assert not (tmp_path / "[x]").exists()
 

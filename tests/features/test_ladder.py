@@ -118,6 +118,19 @@ def test_a_full_side_gives_up_the_level_farthest_from_the_touch(side):
     assert ladder.levels_dropped == 2
 
 
+def test_a_ladder_without_a_limit_grows_and_drops_nothing():
+    ladder, twin = Ladder(None), DictLadder(10**9)
+    rng = np.random.default_rng(5)
+    for side, price, size in zip(
+        rng.choice([-1, 1], 9_000), rng.integers(1, 10**6, 9_000), rng.integers(0, 5, 9_000), strict=True
+    ):
+        ladder.set(int(side), int(price), int(size))
+        twin.set(int(side), int(price), int(size))
+    assert_equal(ladder, twin)
+    assert ladder.bid == tuple(twin.levels(1)[0])
+    assert ladder.ask == tuple(twin.levels(-1)[0])
+
+
 def test_deleting_what_is_not_there_does_nothing():
     ladder = Ladder()
     ladder.set(1, 10, 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from apex_nautilus.data.errors import DataError
 from apex_nautilus.data.importers.report import ImportReport
 from apex_nautilus.store.atomic import write_atomic
 
@@ -22,7 +23,18 @@ def keep_report(catalog_path: str | os.PathLike[str], report: ImportReport) -> N
 
 
 def kept_reports(catalog_path: str | os.PathLike[str], instrument_id: str) -> list[ImportReport]:
-    """Return the reports of the imports that made up an instrument's data, in order of time."""
+    """Return the reports of the imports that made up an instrument's data, in order of time.
+
+    Raises
+    ------
+    DataError
+        When a report is damaged.
+    """
     folder = Path(catalog_path) / "imports" / instrument_id
-    reports = [msgspec.json.decode(p.read_bytes(), type=ImportReport) for p in folder.glob("*.json")]
+    reports = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            reports.append(msgspec.json.decode(path.read_bytes(), type=ImportReport))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+            raise DataError(f"{path}: not the report of an import ({e}); remove it") from e
     return sorted(reports, key=lambda r: (r.first_ns or 0, r.source))
