@@ -12,6 +12,8 @@ import functools
 import random
 import time
 from collections.abc import Iterator
+from itertools import chain
+from operator import attrgetter
 
 import numpy as np
 
@@ -29,6 +31,8 @@ from benchmarks.harness import MissingPeer, Row, compare, missing_row, peer_vers
 
 UNIT = "node evaluations/s"
 FEATURES = 8
+#: Name of the constants that DEAP draws.
+EPHEMERAL = "genome_evaluation"
 SHARED = ("add", "sub", "mul", "abs", "min", "max")
 #: pyoperon 0.5 has min and max too, but answers to each with the other.
 OPERON = ("add", "sub", "mul", "abs")
@@ -71,7 +75,7 @@ def _population(names: tuple[str, ...], n_trees: int):
     for name in names:
         p = PRIMITIVES[name]
         pset.addPrimitive(functions[name], [types[t] for t in p.arguments], types[p.result], name=name)
-    pset.addEphemeralConstant("genome_evaluation", functools.partial(random.uniform, -1.0, 1.0), float)
+    pset.addEphemeralConstant(EPHEMERAL, functools.partial(random.uniform, -1.0, 1.0), float)
     if any(PRIMITIVES[name].result == "bool" for name in names):
         pset.addTerminal(True, bool, name="yes")
     state = random.getstate()
@@ -83,24 +87,24 @@ def _population(names: tuple[str, ...], n_trees: int):
 
 
 class _Tokens:
-    """DEAP individuals as prefix arrays."""
+    """DEAP individuals as prefix arrays, a node by its name."""
 
     def __init__(self) -> None:
-        self.known = {name: (p.opcode, 0.0) for name, p in PRIMITIVES.items()}
-        self.known |= {f"ARG{i}": (OP_FEATURE, float(i)) for i in range(FEATURES)}
-        self.known["yes"] = (OP_CONSTANT, 1.0)
+        terminals = [(f"ARG{i}", OP_FEATURE, i) for i in range(FEATURES)]
+        terminals += [("yes", OP_CONSTANT, 1.0), (EPHEMERAL, OP_CONSTANT, np.nan)]
+        known = [(p.name, p.opcode, 0.0) for p in PRIMITIVES.values()] + terminals
+        self.kind = {name: i for i, (name, _, _) in enumerate(known)}
+        self.codes = np.array([code for _, code, _ in known], np.uint8)
+        self.values = np.array([value for _, _, value in known])
 
     def __call__(self, individuals) -> Flat:
-        known = self.known
-        names = known.get
-        pairs = [
-            names(node.name) or (OP_CONSTANT, node.value) for individual in individuals for node in individual
-        ]
-        codes, values = zip(*pairs)
+        nodes = list(chain.from_iterable(individuals))
+        kinds = np.frombuffer(bytes(map(self.kind.__getitem__, map(attrgetter("name"), nodes))), np.uint8)
+        values = self.values[kinds]
+        drawn = np.flatnonzero(np.isnan(values))
+        values[drawn] = [nodes[i].value for i in drawn.tolist()]
         ends = np.cumsum([0, *map(len, individuals)])
-        return Flat(
-            np.array(codes, np.uint8), np.array(values, np.float64), ends, np.arange(len(individuals) + 1)
-        )
+        return Flat(self.codes[kinds], values, ends, np.arange(len(individuals) + 1))
 
 
 def _same(ours: np.ndarray, theirs: list, tolerance: float) -> str:

@@ -18,3 +18,6 @@ OP_LT_C: Final = 40
 #: Rows a ring, and the history before a block, hold: the next power of two above the longest window and the
 #: row itself.
 RING: Final = 64
+#: Rows that an iteration of a loop over a block handles, two vectors of eight. Blocks are padded to a
+#: multiple; what the padding computes is ignored.
+STEP: Final = 16

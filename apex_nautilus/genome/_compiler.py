@@ -26,7 +26,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from apex_nautilus.genome._apply import apply
 from apex_nautilus.genome._codes import (
     OP_ADD_C,
     OP_C_DIV,
@@ -38,7 +37,8 @@ from apex_nautilus.genome._codes import (
     OP_MIN_C,
     OP_MUL_C,
 )
-from apex_nautilus.genome._select import bits_float, float_bits
+from apex_nautilus.genome._operations import apply
+from apex_nautilus.genome._traced import bits_float, float_bits
 from apex_nautilus.genome.primitives import (
     OP_ABS,
     OP_ADD,

@@ -13,15 +13,9 @@ import numpy as np
 from numba import njit
 
 from apex_nautilus.genome import scalar
+from apex_nautilus.genome._block import widest_vectors
 from apex_nautilus.genome._codes import RING
-from apex_nautilus.genome._select import choose, widest_vectors
 from apex_nautilus.genome.primitives import OP_DELTA, OP_LAG, OP_MEAN, OP_RANK, OP_STD
-
-
-@njit(inline="always")
-def _rank_step(before, now):
-    """What one earlier row adds to a rank: 1 if below, half if equal."""
-    return choose(before < now, 1.0, choose(before == now, 0.5, 0.0))
 
 
 @njit(cache=True)
@@ -53,7 +47,7 @@ def window_row(op, k, state, ring, rows, x):
         if k == 1:
             return 0.5
         for j in range(k - 1, 0, -1):
-            total += _rank_step(state[ring + ((now - j) & mask)], x)
+            total += scalar.rank_step(state[ring + ((now - j) & mask)], x)
         return total / (size - 1.0)
     for j in range(k - 1, -1, -1):
         total += state[ring + ((now - j) & mask)]
@@ -102,7 +96,7 @@ def window_block(s, d, c, spare, op, k, row, n):
         for j in range(k - 1, 0, -1):
             start = c - np.uint64(j)
             for i in range(n):
-                s[d + i] += _rank_step(s[start + i], s[c + i])
+                s[d + i] += scalar.rank_step(s[start + i], s[c + i])
         others = float(k - 1)
         for i in range(n):
             s[d + i] = s[d + i] / others if k > 1 else 0.5

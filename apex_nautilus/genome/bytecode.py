@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apex_nautilus.genome._codes import RING
+from apex_nautilus.genome._codes import RING, STEP
 from apex_nautilus.genome._compiler import compile_kernel
 from apex_nautilus.genome._linker import link_kernel
 from apex_nautilus.genome.errors import GenomeError
@@ -79,8 +79,8 @@ class Program:
         return hashlib.sha256(b"|".join(parts)).hexdigest()[:16]
 
     def scratch(self, block: int = BLOCK) -> np.ndarray:
-        """Fresh work space for `range_kernel`, shape (n_slots, RING + block)."""
-        return np.zeros((self.n_slots, RING + block))
+        """Fresh work space for `range_kernel`: (n_slots, RING + block), block rounded up to 16."""
+        return np.zeros((self.n_slots, RING + -(-block // STEP) * STEP))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,8 +92,9 @@ class ProgramBatch:
     warm-up rows and outputs.
 
     Besides, the batch is linked: `columns` lists every feature and window any program reads, each once, as
-    (opcode, feature, k, column of the feature), and ``body_*`` are the programs without the filling of
-    columns, their registers counted from the common columns. So a window is computed once a population.
+    (opcode, feature, k, column of the feature). ``body_*`` are first, before ``body_at[0]``, the instructions
+    for values that several programs compute, then the programs without these and without the filling of
+    columns. The first `n_fixed` registers hold columns and shared values throughout a block.
     """
 
     opcodes: np.ndarray
@@ -107,6 +108,7 @@ class ProgramBatch:
     body_opcodes: np.ndarray
     body_operands: np.ndarray
     body_at: np.ndarray
+    n_fixed: int
 
     def __len__(self) -> int:
         return len(self.code_at) - 1
@@ -140,8 +142,8 @@ class ProgramBatch:
 
     @property
     def n_work(self) -> int:
-        """Registers the linked bodies need: the common columns and the most any body adds."""
-        return len(self.columns) + int((self.shape[:, 0] - self.shape[:, 1]).max(initial=1))
+        """Registers the linked bodies need: what all have in common and the most any body adds."""
+        return self.n_fixed + int((self.shape[:, 0] - self.shape[:, 1]).max(initial=1))
 
     @property
     def warmup(self) -> int:
@@ -208,7 +210,19 @@ def _linked(opcodes, operands, constants, code_at, constant_at, shape, n_feature
     body = np.empty_like(opcodes)
     body_operands = np.empty_like(operands)
     body_at = np.empty(n_genomes + 1, np.int64)
-    n_columns = link_kernel(opcodes, operands, code_at, shape, seen, columns, body, body_operands, body_at)
+    n_columns, n_fixed = link_kernel(
+        opcodes,
+        operands,
+        constants,
+        code_at,
+        constant_at,
+        shape,
+        seen,
+        columns,
+        body,
+        body_operands,
+        body_at,
+    )
     n = int(body_at[-1])
     return ProgramBatch(
         opcodes,
@@ -222,6 +236,7 @@ def _linked(opcodes, operands, constants, code_at, constant_at, shape, n_feature
         body[:n].copy(),
         body_operands[: 4 * n].copy(),
         body_at,
+        n_fixed,
     )
 
 

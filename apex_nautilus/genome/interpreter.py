@@ -14,9 +14,9 @@ import numpy as np
 from numba import njit
 
 from apex_nautilus.genome import scalar
-from apex_nautilus.genome._apply import apply
 from apex_nautilus.genome._block import clean_column, run_body
-from apex_nautilus.genome._codes import OP_ADD_C, RING
+from apex_nautilus.genome._codes import OP_ADD_C, RING, STEP
+from apex_nautilus.genome._operations import apply
 from apex_nautilus.genome._window import window_block, window_row
 from apex_nautilus.genome.bytecode import BLOCK, Program, ProgramBatch, pack
 from apex_nautilus.genome.primitives import (
@@ -106,7 +106,8 @@ def range_kernel(opcodes, operands, constants, X, lo, hi, scratch, out):
     lo, hi : int
         ``0 <= lo <= hi <= len(X)``.
     scratch : ndarray of float64, shape (>= n_slots, RING + block)
-        Work space; longer ranges than a block run block by block.
+        Work space, from `Program.scratch`; a range longer than the block runs block by block. Of the block's
+        rows only whole multiples of 16 are used.
     out : ndarray of float64, shape (n_outputs, >= hi - lo)
         Filled: ``out[o, i]`` is output o at row lo + i.
 
@@ -115,7 +116,9 @@ def range_kernel(opcodes, operands, constants, X, lo, hi, scratch, out):
     int
         How many of the feature values read were NaN.
     """
-    block = scratch.shape[1] - RING
+    block = (scratch.shape[1] - RING) // STEP * STEP
+    if block <= 0 < hi - lo:
+        raise ValueError("the scratch holds too few rows for a step")
     spare = scratch.shape[0] - 1
     flat = scratch.reshape(scratch.size)
     n_columns = 0
@@ -173,9 +176,12 @@ def batch_kernel(
     """Evaluate programs first .. last - 1 of a linked batch on rows lo .. hi - 1.
 
     `scratch` has shape (n_work, RING + block), `out` (programs, outputs, hi - lo), `invalid` (programs,); the
-    rest are the arrays of `ProgramBatch`. A block's columns are filled once and every program runs on them.
+    rest are the arrays of `ProgramBatch`. A block's columns and shared values are computed once, then every
+    program runs on them.
     """
-    block = scratch.shape[1] - RING
+    block = (scratch.shape[1] - RING) // STEP * STEP
+    if block <= 0 < hi - lo:
+        raise ValueError("the scratch holds too few rows for a step")
     spare = scratch.shape[0] - 1
     flat = scratch.reshape(scratch.size)
     bad = np.zeros(X.shape[1], np.int64)
@@ -197,6 +203,19 @@ def batch_kernel(
                     start,
                     n,
                 )
+        run_body(
+            body_opcodes,
+            body_operands,
+            np.int64(0),
+            body_at[0],
+            constants,
+            np.int64(0),
+            scratch,
+            spare,
+            out[0],
+            start - lo,
+            n,
+        )
         for g in range(first, last):
             run_body(
                 body_opcodes,
