@@ -6,8 +6,11 @@ from apex_nautilus.forge._replay_jit import kernel
 from apex_nautilus.forge._replay_records import EXIT_MAX_HOLD, EXIT_STOP, EXIT_TAKE_PROFIT
 from apex_nautilus.risk import walk_kernel
 
-#: Path events checked for a barrier at once; a stretch without an exit costs one test.
-SCAN = 64
+#: Path events of which the market keeps the extremes: a run of so many without an exit costs one look.
+EXTREMES = 16
+
+#: Looks at extremes taken at once.
+SCAN = 16
 
 
 @kernel
@@ -35,19 +38,42 @@ def first_at_or_after(times, moment: int, start: int) -> int:
 
 
 @kernel
-def first_crossing(floor_prices, floor: float, ceiling_prices, ceiling: float, start: int, end: int) -> int:
+def first_row_at_or_after(row_event, event: int, start: int) -> int:
+    """Return the first row >= `start` whose path event is >= `event`, or ``len(row_event)``."""
+    # Where every event is a row, as with bars, it is known without a search.
+    if start < row_event.shape[0]:
+        row = start + (event - row_event[start])
+        if start < row < row_event.shape[0] and row_event[row] == event and row_event[row - 1] < event:
+            return row
+    return first_at_or_after(row_event, event, start)
+
+
+@kernel
+def first_crossing(
+    floor_prices, floor_extremes, floor: float, ceiling_prices, ceiling_extremes, ceiling: float, start: int,
+    end: int,
+) -> int:  # fmt: skip
     """Return the first event in [start, end] with floor price <= floor or ceiling price >= ceiling, or ``end
-    + 1``."""
+    + 1``; the extremes are the lowest floor and the highest ceiling prices of `EXTREMES` events each.
+    """
     event = start
-    while event + SCAN <= end + 1:
-        # Without a way out of the loop it is done with vector instructions.
-        crossed = 0
-        for i in range(event, event + SCAN):
-            crossed |= (floor_prices[i] <= floor) | (ceiling_prices[i] >= ceiling)
-        if crossed != 0:
-            break
-        event += SCAN
     while event <= end:
+        if event % EXTREMES == 0:
+            run = event // EXTREMES
+            whole = (end + 1) // EXTREMES
+            while run + SCAN <= whole:
+                # Without a way out of the loop it is done with vector instructions.
+                crossed = 0
+                for i in range(run, run + SCAN):
+                    crossed |= (floor_extremes[i] <= floor) | (ceiling_extremes[i] >= ceiling)
+                if crossed != 0:
+                    break
+                run += SCAN
+            while run < whole and not (floor_extremes[run] <= floor or ceiling_extremes[run] >= ceiling):
+                run += 1
+            event = run * EXTREMES
+            if event > end:
+                break
         if floor_prices[event] <= floor or ceiling_prices[event] >= ceiling:
             return event
         event += 1
@@ -62,11 +88,17 @@ def find_exit(market, side: int, take_profit: float, stop: float, start: int, en
     """
     last = min(end, close_event)
     if side > 0:
-        event = first_crossing(market.low_bid, stop, market.high_bid, take_profit, start, last)
+        event = first_crossing(
+            market.low_bid, market.lowest_bid, stop, market.high_bid, market.highest_bid, take_profit, start,
+            last,
+        )  # fmt: skip
         if event <= last:
             return event, EXIT_STOP if market.low_bid[event] <= stop else EXIT_TAKE_PROFIT
     else:
-        event = first_crossing(market.low_ask, take_profit, market.high_ask, stop, start, last)
+        event = first_crossing(
+            market.low_ask, market.lowest_ask, take_profit, market.high_ask, market.highest_ask, stop, start,
+            last,
+        )  # fmt: skip
         if event <= last:
             return event, EXIT_STOP if market.high_ask[event] >= stop else EXIT_TAKE_PROFIT
     if close_event <= end:

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import math
 
-from apex_nautilus.forge._replay_fills import exit_price, find_exit, first_at_or_after, market_price
+from apex_nautilus.forge._replay_fills import (
+    exit_price,
+    find_exit,
+    first_at_or_after,
+    first_row_at_or_after,
+    market_price,
+)
 from apex_nautilus.forge._replay_jit import kernel
 from apex_nautilus.forge._replay_records import EXIT_END, EXIT_MAX_HOLD, EXIT_STOP, EXIT_TAKE_PROFIT
 from apex_nautilus.forge.fitness import time_to_target_kernel
@@ -240,7 +246,7 @@ def advance(
                 break
             close_position(market, rules, state, result, trades, event, kind)
             # A row at the very event of the exit may be traded again.
-            row = first_at_or_after(market.row_event, event, row)
+            row = first_row_at_or_after(market.row_event, event, row)
             state.next_row = row
             block = BLOCK
             continue

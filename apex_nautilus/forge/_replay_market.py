@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from apex_nautilus.forge._replay_fills import EXTREMES
 from apex_nautilus.risk import log_returns_kernel
 
 Floats = NDArray[np.float64]
@@ -38,6 +41,9 @@ class MarketArrays(NamedTuple):
         Bid prices, bid sizes, ask prices, ask sizes, best level first; K = 0 in a bar market.
     is_bars : int
         1 for a bar market.
+    lowest_bid, highest_bid, lowest_ask, highest_ask : (ceil(M / 16),) float64
+        Extremes of `low_bid`, `high_bid`, `low_ask` and `high_ask` over each 16 path events, which an open
+        position passes at one look.
     """
 
     features: Floats
@@ -54,6 +60,10 @@ class MarketArrays(NamedTuple):
     open_ask: Floats
     depth: Floats
     is_bars: int
+    lowest_bid: Floats
+    highest_bid: Floats
+    lowest_ask: Floats
+    highest_ask: Floats
 
 
 class DatasetLike(Protocol):
@@ -83,17 +93,53 @@ def _frozen(values: ArrayLike, dtype: type, ndim: int, name: str) -> NDArray:
     return view
 
 
+#: Rows turned into columns at once where the columns go to a file.
+_BLOCK = 1 << 16
+
+
+def _memory_limit() -> int:
+    """Half of the machine's memory, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
 def _columns(features: ArrayLike) -> Floats:
-    """Return the feature matrix in Fortran order, read-only; a copy, unless it is so already."""
+    """Return the feature matrix in Fortran order, read-only; a copy, unless it is so already.
+
+    A copy larger than half of the memory is laid in a file of the temporary folder (``TMPDIR``), block by
+    block, and mapped; it has no name and goes with the process.
+    """
     array = np.asarray(features)
     if array.ndim != 2:
         raise ValueError(f"replay: features must have shape (rows, features), got {array.shape}")
     if array.shape[1] < 2:
         # A single column is in both orders, to numba another type, for which it would compile all again.
         array = np.hstack([array, np.zeros((array.shape[0], 2 - array.shape[1]))])
-    view = np.asfortranarray(array, dtype=np.float64).view(np.ndarray).view()
+    if not array.flags.f_contiguous and array.size * 8 > _memory_limit():
+        columns = _scratch_columns(array)
+    else:
+        columns = np.asfortranarray(array, dtype=np.float64)
+    view = columns.view(np.ndarray).view()
     view.flags.writeable = False
     return view
+
+
+def _scratch_columns(array: NDArray) -> Floats:
+    rows, count = array.shape
+    try:
+        with tempfile.TemporaryFile(prefix="apex-columns-") as file:
+            # The room is asked for now: a full disk is an error here, and not a fault of the memory later.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, array.size * 8)
+            columns = np.memmap(file, np.float64, "r+", shape=(count, rows))
+    except OSError as error:
+        raise OSError(
+            f"replay: {array.size * 8 / 1e9:.1f} GB of features are more than half of the memory and did not "
+            f"fit into {tempfile.gettempdir()} ({error}); set TMPDIR to a folder with room, or build the "
+            "dataset with fewer features or a shorter span"
+        ) from error
+    for lo in range(0, rows, _BLOCK):
+        columns[:, lo : lo + _BLOCK] = array[lo : lo + _BLOCK].T
+    return columns.T
 
 
 def _check_path(ts_ns: Integers, row_event: Integers, features: Floats, prices: dict[str, Floats]) -> None:
@@ -117,6 +163,13 @@ def _mid_log_returns(bid: Floats, ask: Floats, row_event: Integers) -> Floats:
     out = np.empty(max(mids.shape[0] - 1, 0))
     log_returns_kernel(mids, out)
     return _frozen(out, np.float64, 1, "log_returns")
+
+
+def _extremes(ufunc: np.ufunc, prices: Floats) -> Floats:
+    """Reduce each `EXTREMES` prices to one; a price that is none reaches no barrier, so it is passed over."""
+    if prices.size == 0:
+        return _frozen(prices, np.float64, 1, "extremes")
+    return _frozen(ufunc.reduceat(prices, np.arange(0, prices.size, EXTREMES)), np.float64, 1, "extremes")
 
 
 def book_market(
@@ -157,8 +210,10 @@ def book_market(
         raise ValueError(f"replay: depth must have shape (M, 4, K), got {levels.shape}")
     returns = _mid_log_returns(bids, asks, events)
     return MarketArrays(
-        matrix, events, returns, times, bids, asks, bids, bids, asks, asks, bids, asks, levels, 0
-    )
+        matrix, events, returns, times, bids, asks, bids, bids, asks, asks, bids, asks, levels, 0,
+        _extremes(np.fmin, bids), _extremes(np.fmax, bids), _extremes(np.fmin, asks),
+        _extremes(np.fmax, asks),
+    )  # fmt: skip
 
 
 def bar_market(
@@ -209,22 +264,27 @@ def bar_market(
 
     bids, asks = shifted("close", -1.0), shifted("close", 1.0)
     levels = _frozen(np.zeros((times.shape[0], 4, 0)), np.float64, 3, "depth")
+    low_bid, high_bid = shifted("low", -1.0), shifted("high", -1.0)
+    low_ask, high_ask = shifted("low", 1.0), shifted("high", 1.0)
     return MarketArrays(
-        matrix, events, _mid_log_returns(bids, asks, events), times, bids, asks,
-        shifted("low", -1.0), shifted("high", -1.0), shifted("low", 1.0), shifted("high", 1.0),
-        shifted("open", -1.0), shifted("open", 1.0), levels, 1,
+        matrix, events, _mid_log_returns(bids, asks, events), times, bids, asks, low_bid, high_bid, low_ask,
+        high_ask, shifted("open", -1.0), shifted("open", 1.0), levels, 1, _extremes(np.fmin, low_bid),
+        _extremes(np.fmax, high_bid), _extremes(np.fmin, low_ask), _extremes(np.fmax, high_ask),
     )  # fmt: skip
 
 
 def dataset_market(dataset: DatasetLike) -> MarketArrays:
     """Return the market of a dataset, of order-book events or of bars.
 
-    Its feature columns are copied; the path of a book is used as it is mapped.
+    Its feature columns are copied, into memory or, where they would fill more than half of it, into a
+    temporary file; the path of a book is used as it is mapped.
 
     Raises
     ------
     ValueError
         When a path of bars lacks a price or a positive half spread.
+    OSError
+        When the columns need a temporary file and the disk has no room for it.
     """
     if not getattr(dataset, "is_bars", False):
         return book_market(

@@ -452,3 +452,46 @@ def test_parameters_that_do_not_fit_are_refused():
 
 def test_no_genomes_give_no_results():
     assert replay(path([1000.0] * 3), pack([]), rules_array([], SPEC)).shape == (0,)
+
+
+def test_columns_larger_than_half_of_the_memory_lie_in_a_file_and_give_the_same(monkeypatch, tmp_path):
+    from apex_nautilus.forge import _replay_market
+
+    features = np.random.default_rng(2).normal(size=(1000, 3))
+    plain = _replay_market._columns(features)
+    monkeypatch.setattr(_replay_market, "_memory_limit", lambda: 1000)
+    monkeypatch.setattr(_replay_market, "_BLOCK", 64)
+    monkeypatch.setattr(_replay_market.tempfile, "tempdir", str(tmp_path))
+    mapped = _replay_market._columns(features)
+    assert isinstance(mapped.base.base, np.memmap) or isinstance(mapped.base, np.memmap)
+    assert mapped.flags.f_contiguous
+    assert not mapped.flags.writeable
+    assert type(mapped) is np.ndarray
+    np.testing.assert_array_equal(mapped, plain)
+    assert list(tmp_path.iterdir()) == []
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_replay_market.os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="set TMPDIR to a folder with room"):
+        _replay_market._columns(features)
+
+
+def test_the_first_crossing_is_the_first_that_a_plain_search_finds():
+    from apex_nautilus.forge._replay_fills import EXTREMES, first_crossing
+
+    rng = np.random.default_rng(6)
+    for _ in range(300):
+        n = int(rng.integers(1, 600))
+        low = 100.0 + np.cumsum(rng.normal(size=n)) * 0.1
+        high = low + rng.exponential(0.05, n)
+        low[rng.random(n) < 0.05] = np.nan
+        cuts = np.arange(0, n, EXTREMES)
+        lowest, highest = np.fmin.reduceat(low, cuts), np.fmax.reduceat(high, cuts)
+        start, end = np.sort(rng.integers(0, n, 2))
+        floor, ceiling = 100.0 - rng.exponential(1.0), 100.0 + rng.exponential(1.0)
+        crossed = np.flatnonzero((low[start : end + 1] <= floor) | (high[start : end + 1] >= ceiling))
+        wanted = start + crossed[0] if crossed.size else end + 1
+        found = first_crossing(low, lowest, floor, high, highest, ceiling, int(start), int(end))
+        assert found == wanted
