@@ -1,12 +1,12 @@
 """The replay against vectorbt on the same trades, and against Nautilus's BacktestNode on the same rows.
 
 vectorbt: entries where two moving averages cross, a stop at 1 % and a take-profit at 3 %, 500,000 bars. The
-crossings are computed beforehand for both, and the replay's market is made beforehand, as the Forge makes it
-once for thousands of genomes; what making it takes is told in the row. Same trades: bars and prices of entries
-and exits. Two rows: against the portfolio with the four figures of it that the replay's result has as well
-(return, drawdown, number of trades, win rate), and against its orders alone, without any figure. The replay
-always yields all of its result (also Sharpe ratio, skewness, kurtosis, costs, fitness); its drawdown is taken
-after each trade and at 64 marks, vectorbt's at every bar.
+crossings are computed beforehand for both, and the replay's market is made beforehand, as the Forge makes
+it once for thousands of genomes; what making it takes is told in the row. Same trades: bars and prices of
+entries and exits. Two rows: against the portfolio with the four figures of it that the replay's result has
+as well (return, drawdown, number of trades, win rate), and against its orders alone, without any figure.
+The replay always yields all of its result (also Sharpe ratio, skewness, kurtosis, costs, fitness); its
+drawdown is taken after each trade and at 64 marks, vectorbt's at every bar.
 
 Nautilus: one genome of 15 nodes on the book-clock rows of a simulated market. The replay gets the rows many
 times end to end, since one pass is over before a clock can tell. Same trades: times and ways out.

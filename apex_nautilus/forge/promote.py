@@ -85,7 +85,7 @@ class Trials(msgspec.Struct, frozen=True):
         )
 
     def deflated(self, result: Result, variance: float | None = None) -> float | None:
-        """The deflated Sharpe ratio of a result, None with fewer than two trades; `variance` in place of V."""
+        """The deflated Sharpe ratio of a result, None below two trades; `variance` in place of V."""
         if (result.trades or 0) < 2:
             return None
         return deflated_sharpe_ratio(

@@ -59,8 +59,8 @@ class StudyResult(msgspec.Struct, frozen=True):
     genome : the one chosen, sealed, with its evidence and the gate's verdict.
     validation : its result on the validation part with the train calibration, by which it was chosen.
     trials : N and V of the deflation.
-    dsr_all_trials : the deflated Sharpe ratio out of sample, had V been the variance over all trials measured,
-        those beyond luck among them; None with fewer than two trades.
+    dsr_all_trials : the deflated Sharpe ratio out of sample with the variance over all measured trials, those
+        beyond luck among them, for V; None below two trades.
     lottery : the pretest, None when the configuration left it out.
     reports : one line a generation.
     hall : ids of the hall of fame in the order of choice, the chosen one first.

@@ -97,8 +97,7 @@ def work_once(
         return None
     try:
         genome = _answer(layout, claim, datasets, clock, config, progress)
-    except Exception as error:
-        # Whatever it is: a job that breaks its worker must not break the next one as well.
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the next job from its answer
         return queue.fail(claim, f"{type(error).__name__}: {error}")
     except BaseException:
         claim.release()  # an interruption is not the job's fault: the next recovery puts it back

@@ -101,8 +101,9 @@ def open_catalog(root: Path) -> CatalogLayout:
 
 
 def check_catalog(root: Path) -> None:
-    """Raise ClickException when a folder holds things, and nothing of a catalog. One that holds a README alone
-    is the catalog as it is shipped.
+    """Raise ClickException when a folder holds things, and nothing of a catalog.
+
+    One that holds a README alone is the catalog as it is shipped.
     """
     layout = CatalogLayout(root)
     ours = (layout.strategies, layout.jobs, layout.market, layout.ledger, layout.studies)
@@ -228,8 +229,8 @@ def _print(result: StudyResult, path: Path | None, folder: Path, *, deployed: bo
         say(f"            - {reason}")
     if others:
         say(
-            f"note        {others} other {'study has' if others == 1 else 'studies have'} opened the test part "
-            "of this dataset; their trials are not in N"
+            f"note        {others} other {'study has' if others == 1 else 'studies have'} opened the test "
+            "part of this dataset; their trials are not in N"
         )
     if path is not None:
         console.print(f"deployed    {path}", soft_wrap=True)
