@@ -10,7 +10,8 @@ book
     it is applied, so they see only what came before B and are evaluated at B; the row is released by the
     next whole book at or after B, at that book's time and prices. If several boundaries went by without an
     event, the last one counts. A second that finds the book not whole (mid-batch, one-sided, crossed) gives
-    no row; a second frozen while another still waits takes its place, so no event releases two rows.
+    no row, and a row that still waits from the second before is given up: it would be acted on when the book
+    is found again, however long that takes. So no event releases two rows.
 
 An event that is older than its predecessor is taken at the predecessor's time.
 """
@@ -101,6 +102,7 @@ def apply_to(view, ts_init_ns, price, size, kind, side, flags):
     if period > 0 and now >= view[NEXT_BOUNDARY_NS]:
         boundary = now // period * period
         view[NEXT_BOUNDARY_NS] = boundary + period
+        view[PENDING] = 0
         if view[BOOK_OK]:
             view[NOW_NS] = boundary
             _evaluate(view, view[FROZEN_AT])

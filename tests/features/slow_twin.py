@@ -51,8 +51,7 @@ class SlowTwin:
         if self.clock == "1s" and ts >= self.boundary:
             last_boundary = ts // SECOND * SECOND
             self.boundary = last_boundary + SECOND
-            if self.whole:
-                self.pending = self._row(last_boundary)
+            self.pending = self._row(last_boundary) if self.whole else None
         self.now = ts
         if kind == KIND_TRADE:
             self.trades.append((ts, price, size, side))

@@ -107,6 +107,12 @@ def test_conflation_thins_the_book_clock_but_not_the_path(conflate_ms, expected)
         ([(5.5, "b100x3"), (6.5, "b100x4")], [(5.5, 1, [0.5, 0.0]), (6.5, 2, [0.75, 0.0])]),
         # a second that comes while another waits takes its place
         ([(1.1, "t101x4"), (2.1, "t101x5"), (2.2, "b100x3")], [(2.2, 1, [0.5, 4.0])]),
+        # one that comes when the book is lost retires it: a row frozen an hour ago is not to be acted on
+        ([(1.1, "t101x4"), (1.2, "clear"), (3600.0, "b90"), (3600.1, "a91")], []),
+        (
+            [(1.1, "t101"), (1.2, "b103"), (1.9, "b103x0"), (2.5, "b99")],
+            [(1.9, 1, [0.5, 0.0]), (2.5, 2, [0.5, 1.0])],
+        ),
         # a second that finds no whole book gives no row, neither then nor later
         ([(0.9, "b103"), (1.1, "b103x0"), (1.2, "b99")], []),
         ([(0.9, "clear"), (1.1, "b90"), (1.2, "a91x3"), (2.0, "a92")], [(2.0, 2, [0.25, 0.0])]),
