@@ -43,13 +43,14 @@ def command(catalog: Path, state: str | None, as_json: bool) -> None:
         click.echo(f"no {'' if state is None else f'{state} '}recycle jobs in {catalog}")
         return
     table = Table(title=f"{len(found)} recycle job{'s' if len(found) > 1 else ''}")
-    for name in ("state", "job", "asset", "slot", "died", "seed DNA", "attempts", "outcome"):
-        table.add_column(name)
+    for name in ("state", "job", "asset", "slot", "died", "seed DNA", "tries", "outcome"):
+        # Ids are broken into lines and never cut off: they are there to be copied.
+        table.add_column(name, overflow="fold", min_width=16 if name == "outcome" else None)
     for status in found:
         job = status.job
         outcome = status.reason or status.owner or ""
         if status.result is not None:
-            outcome = f"genome {status.result.get('genome_id')}, gate {status.result.get('gate')}"
+            outcome = f"{status.result.get('genome_id')} {status.result.get('gate')}"
         table.add_row(
             status.state,
             job.job_id,
