@@ -54,7 +54,7 @@ from apex_nautilus.store import (
     swap,
 )
 
-__all__ = ["ArenaConfig", "ArenaController", "SlotConfig"]
+__all__ = ["ArenaConfig", "ArenaController", "SlotConfig", "check_settings"]
 
 _NS = 1_000_000_000
 _MARKS = "arena-marks"
@@ -117,6 +117,18 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
     writer: str = "arena"
 
 
+def check_settings(config: ArenaConfig) -> None:
+    """Raise ValueError, naming the field, where a number of `config` is not possible."""
+    for name in ("mark_s", "intake_s", "ledger_mark_s"):
+        value = getattr(config, name)
+        if not (math.isfinite(value) and value >= 0.001):
+            raise ValueError(f"arena: {name} must be at least 0.001, got {value!r}")
+    if not (math.isfinite(config.worker_wait_s) and config.worker_wait_s >= 0.0):
+        raise ValueError(
+            f"arena: worker_wait_s must be finite and not negative, got {config.worker_wait_s!r}"
+        )
+
+
 class _Swap:
     """A slot's change under way: the challenger, the outgoing champion (None for an empty slot) and why."""
 
@@ -142,13 +154,7 @@ class ArenaController(Controller):
 
     def __init__(self, trader: Trader, config: ArenaConfig) -> None:
         super().__init__(trader, config)
-        for name in ("mark_s", "intake_s", "ledger_mark_s"):
-            if not (math.isfinite(getattr(config, name)) and getattr(config, name) > 0.0):
-                raise ValueError(f"arena: {name} must be positive, got {getattr(config, name)!r}")
-        if not (math.isfinite(config.worker_wait_s) and config.worker_wait_s >= 0.0):
-            raise ValueError(
-                f"arena: worker_wait_s must be finite and not negative, got {config.worker_wait_s!r}"
-            )
+        check_settings(config)
         self._settings = config
         self.layout = CatalogLayout(Path(config.catalog))
         self.roster = Roster([Slot(s.slot, s.instrument_id) for s in config.slots], config.capital)
@@ -166,6 +172,7 @@ class ArenaController(Controller):
         self._next_intake_ns = 0
         self._next_ledger_ns = 0
         self._live_dsr: dict[str, float] = {}
+        self._ledger: Any = None  # a LedgerWriter from the start on
         self._watcher: Watcher | None = None
         self._is_open = False
 
@@ -215,6 +222,11 @@ class ArenaController(Controller):
         self._ledger.close()
         self._is_open = False
 
+    def abandon(self) -> None:
+        """Let go of the ledger without a last word, where the run ended in an error and was never stopped."""
+        if self._ledger is not None:
+            self._ledger.close()
+
     def _on_open(self, event: TimeEvent) -> None:
         now = self.clock.timestamp_ns()
         for instrument_id in self.roster.instruments:
@@ -228,15 +240,42 @@ class ArenaController(Controller):
         self._is_open = True
         for installed in self.crew.installed():
             self._bear(installed, now)
+        self._await_all(self._unanswered(), now)
         self._take_incoming(now)
         if self._settings.ask_for_empty_slots:
-            waiting = pending_slots(self._queue)
-            for slot in self.roster.slots.values():
-                vacant = self.roster.champion_of(slot.name) is None and not self.roster.shadows(
-                    slot.instrument_id
-                )
-                if vacant and slot.name not in waiting:
-                    self._ask_forge(slot, None, now)
+            asked = [self._ask_forge(slot, None, now) for slot in self._forsaken_slots()]
+            if self._await_all(asked, now):
+                self._take_incoming(now)
+
+    def _forsaken_slots(self) -> list[Slot]:
+        """Empty slots that no challenger will fill and no request is open for."""
+        waiting = pending_slots(self._queue)
+        empty = [s for s in self.roster.slots.values() if self.roster.champion_of(s.name) is None]
+        names = {slot.name for slot in empty}
+        coming = [(a.instrument_id, a.slot if a.slot in names else "") for a in self.roster.shadows()]
+        forsaken = []
+        for slot in empty:
+            for claim in ((slot.instrument_id, slot.name), (slot.instrument_id, "")):
+                if claim in coming:
+                    coming.remove(claim)
+                    break
+            else:
+                if slot.name not in waiting:
+                    forsaken.append(slot)
+        return forsaken
+
+    def _unanswered(self) -> list[RecycleJob]:
+        """Requests of this arena's slots, made before it opened, whose end it never wrote down. A worker may
+        have answered already: when it did must not show."""
+        told = {line.fields["job"] for line in read_all(self.layout.ledger, kinds=("job_end",))}
+        jobs = [s.job for s in self._queue.jobs() if s.job.slot in self.roster.slots]
+        return sorted((j for j in jobs if j.job_id not in told), key=lambda j: (j.created_ns, j.job_id))
+
+    def _await_all(self, jobs: list[RecycleJob], now: int) -> bool:
+        """Wait for each of `jobs`, as configured; return whether there was any."""
+        for job in jobs:
+            self._await_forge(job, now)
+        return bool(jobs)
 
     # ---------------------------------------------------------------- events
 
@@ -251,22 +290,23 @@ class ArenaController(Controller):
         if not isinstance(event, OrderFilled):
             self._write(now, records.OrderRefusal(agent=agent.name, order=order, reason=str(event.reason)))
             return
-        qty = event.last_qty.as_double() * (1.0 if event.is_buy else -1.0)
-        fee = event.commission.as_double()
-        agent.book_fill(qty, event.last_px.as_double(), fee, now)
+        # Not `as_double`: it rounds twice. The decimals are exact.
+        qty = float(event.last_qty.as_decimal()) * (1.0 if event.is_buy else -1.0)
+        price, fee = float(event.last_px.as_decimal()), float(event.commission.as_decimal())
+        agent.book_fill(qty, price, fee, now)
         self._write(
             now,
             records.Fill(
                 agent=agent.name,
                 order=order,
                 qty=qty,
-                price=event.last_px.as_double(),
+                price=price,
                 fee=fee,
                 position=agent.account.position,
                 cash=agent.account.balance,
             ),
         )
-        if self._judge(agent, now):
+        if self._judge(agent, self._equity(agent), now):
             # No entry from here on, not even on this event's own row. The strategy's own handler of this fill
             # may run after this one: it is told to close once the event is through, before the next one.
             self._strategies[agent.name].are_entries_halted = True
@@ -284,11 +324,11 @@ class ArenaController(Controller):
             return
         now = self.clock.timestamp_ns()
         self._on_condemned()  # of a fill at this very nanosecond, whose alert comes after this one
-        self._measure(now)
+        equities = self._measure(now)
         self._marks += 1  # an agent born from here on sees its first mark at the next one
         self._reconcile(now)
         for agent in self.roster.living():
-            if self._judge(agent, now):
+            if self._judge(agent, equities[agent.name], now):
                 self._strategies[agent.name].retire(agent.closing)
         self._bury_the_flat(now)
         if now >= self._next_intake_ns or (self._watcher is not None and self._watcher.woken()):
@@ -301,12 +341,14 @@ class ArenaController(Controller):
 
     # ---------------------------------------------------------------- measuring
 
-    def _measure(self, now: int, *, forced: bool = False) -> None:
+    def _measure(self, now: int, *, forced: bool = False) -> dict[str, float]:
+        """Value every living agent; return the equities by name."""
+        equities = {}
         written = forced or now >= self._next_ledger_ns
         if written:
             self._next_ledger_ns = now + round(self._settings.ledger_mark_s * _NS)
         for agent in self.roster.living():
-            equity = self._equity(agent)
+            equity = equities[agent.name] = self._equity(agent)
             if not forced:
                 agent.equities.append(equity)
             if written:
@@ -320,6 +362,7 @@ class ArenaController(Controller):
                         trades=len(agent.returns),
                     ),
                 )
+        return equities
 
     def _equity(self, agent: Agent) -> float:
         bid, ask = self._touches.of(agent.instrument_id)
@@ -382,14 +425,13 @@ class ArenaController(Controller):
 
     # ---------------------------------------------------------------- judging
 
-    def _judge(self, agent: Agent, now: int) -> bool:
-        """Judge a living agent; write what is new; return whether it was condemned."""
+    def _judge(self, agent: Agent, equity: float, now: int) -> bool:
+        """Judge a living agent worth `equity`; write what is new; return whether it was condemned."""
         if agent.closing or agent.is_gone:
             return False
         spec = self._specs[agent.instrument_id]
-        bid, ask = self._touches.of(agent.instrument_id)
+        ask = self._touches.of(agent.instrument_id)[1]
         smallest = max(spec.min_notional, max(spec.min_qty, spec.lot) * ask)
-        equity = agent.account.equity(bid, ask)
         if not (math.isfinite(equity) and math.isfinite(smallest)):
             return False  # no two-sided book was seen yet: there is nothing to value a position at
         limits = self._settings.limits
@@ -561,7 +603,10 @@ class ArenaController(Controller):
 
     def _take_incoming(self, now: int) -> None:
         self._next_intake_ns = now + round(self._settings.intake_s * _NS)
-        for arrival in self.crew.take():
+        # Each birth takes its capital from the treasury: what it cannot pay for waits in the folder.
+        treasury, capital = self.roster.treasury, self.roster.capital
+        room = int(treasury // capital) if treasury >= capital else 0
+        for arrival in self.crew.take(room):
             if arrival.genome is None:
                 self._write(now, records.Rejection(name=arrival.name, reason=arrival.reason), flush=True)
                 self.log.warning(f"Refused {arrival.reason}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Literal
 import msgspec
 from nautilus_trader.trading.config import ImportableControllerConfig
 
-from apex_nautilus.actors.arena import ArenaConfig, SlotConfig
+from apex_nautilus.actors.arena import ArenaConfig, ArenaController, SlotConfig, check_settings
 from apex_nautilus.actors.contest import ContestRules
 from apex_nautilus.actors.result import ArenaResult, read_result
 from apex_nautilus.actors.roster import Roster, Slot
@@ -21,10 +20,14 @@ from apex_nautilus.engine import (
     ConfigError,
     VenueConfig,
     batches,
+    check_preload,
+    check_run,
     hub_config,
     nautilus_config,
+    next_run_id,
     open_engine,
     parse_time,
+    read_config,
     run_market,
 )
 
@@ -100,15 +103,8 @@ def load_arena_config(path: str | os.PathLike[str]) -> ArenaRunConfig:
         When the file cannot be read, has an unknown field or a value out of range; the message names file and
         field.
     """
-    source = Path(path)
-    try:
-        config = msgspec.json.decode(source.read_bytes(), type=ArenaRunConfig)
-        _check(config)
-    except OSError as error:
-        raise ConfigError(f"{source}: cannot be read ({error.strerror or error})") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"{source}: {error}") from None
-    folder = source.resolve().parent
+    config = read_config(path, ArenaRunConfig, _check)
+    folder = Path(path).resolve().parent
     return msgspec.structs.replace(
         config,
         market=str((folder / config.market).resolve()),
@@ -144,7 +140,7 @@ def run_arena(
     """
     _check(config)
     runs = Path(config.runs)
-    run = open_run(config.strategies, runs, run_id or _next_id(runs, config.name))
+    run = open_run(config.strategies, runs, run_id or next_run_id(runs, config.name))
     try:
         if opened is not None:
             opened()
@@ -166,7 +162,13 @@ def run_arena(
                 end_ns=parse_time(config.end, "end"),
                 chunk_size=config.chunk_size,
             )
-            run_market(engine, market)
+            try:
+                run_market(engine, market)
+            except BaseException:
+                for actor in engine.trader.actors():
+                    if isinstance(actor, ArenaController):
+                        actor.abandon()
+                raise
     except BaseException:
         run.abort()
         raise
@@ -175,7 +177,15 @@ def run_arena(
 
 
 def _controller(config: ArenaRunConfig, root: Path) -> ImportableControllerConfig:
-    arena = ArenaConfig(
+    return ImportableControllerConfig(
+        controller_path=f"{_ARENA}:ArenaController",
+        config_path=f"{_ARENA}:ArenaConfig",
+        config=msgspec.to_builtins(_settings(config, root)),
+    )
+
+
+def _settings(config: ArenaRunConfig, root: Path) -> ArenaConfig:
+    return ArenaConfig(
         catalog=str(root),
         slots=config.slots,
         capital=config.capital,
@@ -188,32 +198,23 @@ def _controller(config: ArenaRunConfig, root: Path) -> ImportableControllerConfi
         worker_wait_s=config.worker_wait_s,
         ask_for_empty_slots=config.ask_for_empty_slots,
     )
-    return ImportableControllerConfig(
-        controller_path=f"{_ARENA}:ArenaController",
-        config_path=f"{_ARENA}:ArenaConfig",
-        config=msgspec.to_builtins(arena),
-    )
 
 
 def _check(config: ArenaRunConfig) -> None:
-    if not config.name or not config.name.isascii() or not all(c.isalnum() or c in "-_" for c in config.name):
-        raise ConfigError(f"name: {config.name!r} may hold letters, digits, '-' and '_' only")
-    if not (math.isfinite(config.venue.treasury) and config.venue.treasury >= 0.0):
-        raise ConfigError(f"venue.treasury: must be finite and not negative, got {config.venue.treasury!r}")
+    check_run(
+        name=config.name,
+        venue=config.venue,
+        chunk_size=config.chunk_size,
+        start=config.start,
+        end=config.end,
+        instruments={f"slots[{i}].instrument_id": s.instrument_id for i, s in enumerate(config.slots)},
+    )
     venues = sorted({i.rpartition(".")[2] for i in config.instrument_ids})
     if len(venues) > 1:
         raise ConfigError(f"slots: one arena has one account, but these trade on {', '.join(venues)}")
     try:
         Roster([Slot(s.slot, s.instrument_id) for s in config.slots], config.capital)
+        check_settings(_settings(config, Path()))
+        check_preload(config.preload or {})
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    start, end = parse_time(config.start, "start"), parse_time(config.end, "end")
-    if start is not None and end is not None and end <= start:
-        raise ConfigError("end: must be later than start")
-
-
-def _next_id(runs: Path, name: str) -> str:
-    number = 1
-    while (runs / f"{name}-{number:04d}").exists():
-        number += 1
-    return f"{name}-{number:04d}"

@@ -32,7 +32,7 @@ MAX_BYTES = 256 * 1024
 CLOCKS = ("book", "1s")
 _CLAIM = ".taken-"
 _UNFINISHED = (".tmp", ".part")
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,160}")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}")
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class Intake:
         self._features = frozenset(known_features)
         self._instruments = frozenset(instruments)
 
-    def poll(self, living: Callable[[str], str | None]) -> list[Arrival]:
+    def poll(self, living: Callable[[str], str | None], *, room: int | None = None) -> list[Arrival]:
         """Take every whole file in ``incoming/``, in the order of their names.
 
         Parameters
@@ -81,33 +81,50 @@ class Intake:
         living : callable
             Says of a genome id where it already trades or shadows, None where it does not: the same genome is
             not taken twice at one time.
+        room : int, optional
+            How many valid ones may be taken; the files behind them stay where they are.
 
         Returns
         -------
         list of Arrival
             One for each file taken by this call, refused ones included.
         """
-        incoming = self._layout.incoming
-        names = sorted(p.name.removeprefix(_CLAIM) for p in incoming.iterdir() if p.name.startswith(_CLAIM))
-        for found in sorted(p.name for p in incoming.iterdir() if not is_unfinished(p.name)):
-            name = _plain(found)
-            if name in names:
-                continue  # a claim of that name is to be finished first; the next poll takes this one
-            try:
-                os.rename(incoming / found, incoming / (_CLAIM + name))
-            except FileNotFoundError:
-                continue  # renamed or withdrawn by its writer between listing and claim
-            names.append(name)
-        arrivals = []
+        found = sorted(p.name for p in self._layout.incoming.iterdir())
+        # What a crash left claimed comes first.
+        names = [n for n in found if n.startswith(_CLAIM)] + [n for n in found if not is_unfinished(n)]
+        arrivals: list[Arrival] = []
         taken: dict[str, str] = {}
+        seen: set[str] = set()
         for name in names:
-            arrival = self._take(name, lambda genome_id: taken.get(genome_id) or living(genome_id))
+            if room is not None and len(taken) >= room:
+                break
+            claimed = self._claim(name, seen)
+            if claimed is None:
+                continue
+            seen.add(claimed)
+            arrival = self._take(claimed, lambda genome_id: taken.get(genome_id) or living(genome_id))
             if arrival is None:
                 continue
             if arrival.genome is not None:
                 taken[arrival.genome.id] = f"in shadow ({arrival.path.name})"
             arrivals.append(arrival)
         return arrivals
+
+    def _claim(self, found: str, seen: Collection[str]) -> str | None:
+        """Rename an entry to a claim; return its plain name, or None where it is not to be had now: one of
+        that name was `seen` in this poll, or is to be finished first."""
+        incoming = self._layout.incoming
+        name = _plain(found.removeprefix(_CLAIM))
+        claim = incoming / (_CLAIM + name)
+        if found == claim.name:
+            return name
+        if name in seen or os.path.lexists(claim):
+            return None  # the next poll takes this one
+        try:
+            os.rename(incoming / found, claim)
+        except FileNotFoundError:
+            return None  # renamed or withdrawn by its writer between listing and claim
+        return name
 
     def _take(self, name: str, living: Callable[[str], str | None]) -> Arrival | None:
         claim = self._layout.incoming / (_CLAIM + name)
@@ -194,4 +211,4 @@ def _plain(name: str) -> str:
     if _PLAIN_NAME.fullmatch(name):
         return name
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
-    return f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:100]}-{digest}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:100].lstrip('.')}-{digest}"

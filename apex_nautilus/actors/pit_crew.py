@@ -117,9 +117,9 @@ class PitCrew:
         proper = self._layout.challenger_file(instrument_id, genome.id)
         return genome if genome.instrument_id == instrument_id and path == proper else None
 
-    def take(self) -> list[Arrival]:
-        """Take everything that lies whole in ``incoming/``."""
-        return self._intake.poll(self._roster.where)
+    def take(self, room: int | None = None) -> list[Arrival]:
+        """Take what lies whole in ``incoming/``; at most `room` genomes, where given."""
+        return self._intake.poll(self._roster.where, room=room)
 
     def wanted_slot(self, genome: Genome) -> str:
         """The slot that the genome's job named, if this arena runs it on the genome's instrument; else ""."""
@@ -144,7 +144,7 @@ class PitCrew:
                 continue
             free = [a for a in self._roster.shadows(slot.instrument_id) if a.name not in engaged]
             best = choose_for_empty_slot(
-                slot.name, slot.instrument_id, [self._contender(a, now_ns, busy) for a in free], self._rules
+                slot.name, slot.instrument_id, [self._contender(a, now_ns) for a in free], self._rules
             )
             if best is None:
                 continue
@@ -170,8 +170,10 @@ class PitCrew:
     def _contest(self, challenger: Agent, now_ns: int, taken: Collection[str]) -> Change | None:
         rivals = {}
         for slot in self._roster.slots.values():
+            if slot.instrument_id != challenger.instrument_id or slot.name in taken:
+                continue
             champion = self._roster.champion_of(slot.name)
-            if champion is None or champion.closing or slot.name in taken:
+            if champion is None or champion.closing:
                 continue
             theirs, ours = common_equities(champion, challenger)
             if len(ours) > 0:
@@ -195,7 +197,7 @@ class PitCrew:
             return Change(outcome.action, challenger, slot or "", outcome)
         return None
 
-    def _contender(self, agent: Agent, now_ns: int, busy: Collection[str]) -> Contender:
+    def _contender(self, agent: Agent, now_ns: int) -> Contender:
         result = agent.genome.evidence.out_of_sample
         wanted = self.wanted_slot(agent.genome)
         # A challenger whose slot was filled in the meantime is free for any other.

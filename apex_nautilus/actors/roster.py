@@ -2,8 +2,7 @@
 
 Life cycle of an agent: `Roster.bear` moves its capital out of the treasury; fills are booked as they come;
 each mark adds one equity a mark; `closing` says why it is to go; `bury`, when it is flat, moves its cash
-back. The dead are kept: their fills would still be found, and the trials of the deflated Sharpe ratio count
-them.
+back. The dead are kept, without their marks: a fill of theirs would still be found.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import numpy as np
 from apex_nautilus.actors.reconciliation import Balance
 from apex_nautilus.genome import Genome
 from apex_nautilus.risk import AgentAccount
+from apex_nautilus.store import StoreError, check_name
 
 __all__ = ["Agent", "Role", "Roster", "Slot", "common_equities", "tag_of"]
 
@@ -48,7 +48,7 @@ class Agent:
     account : AgentAccount
         Cash and position from its own fills.
     equities : array of float64
-        One number a mark, USD, from mark `first_mark` on.
+        One number a mark, USD, from mark `first_mark` on; empty once it is gone.
     returns : list of float
         One number a closed trade: net profit over the cash before it.
     """
@@ -107,7 +107,8 @@ class Roster:
     Raises
     ------
     ValueError
-        When there is no slot, two slots share a name or a tag, or the capital is not positive.
+        When there is no slot, a slot's name cannot name a file, two slots share a name or a tag, or the
+        capital is not positive.
     """
 
     def __init__(self, slots: list[Slot], capital: float):
@@ -115,6 +116,11 @@ class Roster:
             raise ValueError("arena: no slots; give at least one {slot, instrument_id}")
         if not (math.isfinite(capital) and capital > 0.0):
             raise ValueError(f"arena: capital must be positive, got {capital!r}")
+        for slot in slots:
+            try:
+                check_name(slot.name, "slot")
+            except StoreError as error:
+                raise ValueError(f"arena: {error}") from None
         tags = [tag_of(s.name, 0) for s in slots]
         if len(set(tags)) != len(tags):
             raise ValueError(
@@ -124,6 +130,7 @@ class Roster:
         self.capital = capital
         self.treasury = 0.0
         self.agents: dict[str, Agent] = {}
+        self._living: dict[str, Agent] = {}
         self._by_strategy: dict[str, Agent] = {}
         self._shadows = 0
 
@@ -169,7 +176,7 @@ class Roster:
             flat_cash=self.capital,
         )
         self.treasury -= self.capital
-        self.agents[name] = agent
+        self.agents[name] = self._living[name] = agent
         return agent
 
     def bind(self, agent: Agent, strategy_id: str) -> None:
@@ -194,10 +201,12 @@ class Roster:
             )
         self.treasury += agent.account.balance
         agent.is_gone = True
+        agent.equities = array("d")
+        del self._living[agent.name]
 
     def living(self) -> list[Agent]:
         """Agents in the books, closing ones included, in the order of their births."""
-        return [a for a in self.agents.values() if not a.is_gone]
+        return list(self._living.values())
 
     def champion_of(self, slot: str) -> Agent | None:
         """The agent that holds `slot`, closing or not, or None."""

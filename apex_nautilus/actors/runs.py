@@ -12,13 +12,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from apex_nautilus.actors.intake import MAX_BYTES
 from apex_nautilus.actors.recovery import recover_arena
-from apex_nautilus.store import CatalogLayout, LedgerWriter, StoreError, write_atomic
+from apex_nautilus.store import CatalogLayout, LedgerWriter, StoreError, check_name, write_atomic
 
 __all__ = ["Run", "RunState", "mark_aborted", "open_run", "read_run"]
 
@@ -75,13 +77,17 @@ def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_i
     Raises
     ------
     StoreError
-        When the folder exists, or `source` has no strategies or is a run that is still going on.
+        When the folder exists or `run_id` cannot name one, or `source` has no strategies or is a run that is
+        still going on.
     """
+    check_name(run_id, "run")
     origin = CatalogLayout(source)
     if not origin.strategies.is_dir():
         raise StoreError(f"{origin.root}: no strategies/ here; give a catalog or the folder of a run")
     runs = Path(runs)
     mark_aborted(runs)
+    if read_run(origin.root) is not None:
+        mark_aborted(origin.root.parent)
     earlier = read_run(origin.root)
     if earlier is not None:
         if earlier.state == "running":
@@ -99,13 +105,41 @@ def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_i
     state = RunState(run_id=run_id, source=str(origin.root), state="running")
     _write_state(root, state)
     layout = CatalogLayout(root)
-    # Links are copied as links and never followed: the intake refuses them by name.
-    shutil.copytree(origin.strategies, layout.strategies, symlinks=True)
+    # What anybody may drop is not to be trusted with a copy of its own kind; the rest was validated.
+    shutil.copytree(
+        origin.strategies,
+        layout.strategies,
+        symlinks=True,
+        ignore=lambda folder, names: names if Path(folder) == origin.incoming else (),
+    )
     layout.ensure()
+    for path in sorted(origin.incoming.iterdir()) if origin.incoming.is_dir() else ():
+        _copy_dropped(path, layout.incoming / path.name)
     for folder in (origin.jobs_todo, origin.jobs_doing):
         for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
             shutil.copyfile(path, layout.jobs_todo / f"{path.name.split('.')[0]}.json")
     return Run(layout, state, descriptor)
+
+
+def _copy_dropped(source: Path, target: Path) -> None:
+    """Copy what lies in ``incoming/`` so that the intake refuses the copy for the reason of the original.
+
+    Links stay links and are never followed; of a file too large just enough to be so; anything else (a pipe,
+    a folder, what cannot be read) is stood in for by an empty folder.
+    """
+    try:
+        kind = source.lstat().st_mode
+        if stat.S_ISLNK(kind):
+            target.symlink_to(os.readlink(source))
+        elif stat.S_ISREG(kind):
+            with source.open("rb") as file:
+                target.write_bytes(file.read(MAX_BYTES + 1))
+        else:
+            target.mkdir()
+    except FileNotFoundError:
+        return  # taken or withdrawn meanwhile
+    except PermissionError:
+        target.mkdir()
 
 
 def read_run(root: str | os.PathLike[str]) -> RunState | None:

@@ -29,14 +29,25 @@ from apex_nautilus.engine.config import (
     ConfigError,
     VenueConfig,
     agent_config,
+    check_run,
     hub_config,
     load_config,
     marks_config,
     nautilus_config,
+    next_run_id,
     parse_time,
+    read_config,
 )
 from apex_nautilus.engine.decode import EventDecoder
-from apex_nautilus.engine.feed_hub import Feed, FeedAgent, FeedHub, FeedHubConfig, Subscribe, Subscription
+from apex_nautilus.engine.feed_hub import (
+    Feed,
+    FeedAgent,
+    FeedHub,
+    FeedHubConfig,
+    Subscribe,
+    Subscription,
+    check_preload,
+)
 from apex_nautilus.engine.fill_model import TouchFillModel
 from apex_nautilus.engine.instruments import spec_of
 from apex_nautilus.engine.lifecycle import remove_if_flat, spawn
@@ -74,13 +85,17 @@ __all__ = [
     "VenueConfig",
     "agent_config",
     "batches",
+    "check_preload",
+    "check_run",
     "data_span",
     "hub_config",
     "load_config",
     "marks_config",
     "nautilus_config",
+    "next_run_id",
     "open_engine",
     "parse_time",
+    "read_config",
     "remove_if_flat",
     "run_backtest",
     "run_market",

@@ -26,13 +26,14 @@ from apex_nautilus.engine.config import (
     hub_config,
     marks_config,
     nautilus_config,
+    next_run_id,
     parse_time,
 )
 from apex_nautilus.engine.market_data import batches, data_span
 from apex_nautilus.engine.marks import MarkKeeper
 from apex_nautilus.engine.records import FillRecord, TradeRecord
-from apex_nautilus.store.atomic import fsync_directory, move, write_atomic
-from apex_nautilus.store.ledger import LedgerWriter
+from apex_nautilus.store import LedgerWriter, StoreError, check_name, write_atomic
+from apex_nautilus.store.atomic import fsync_directory, move
 
 __all__ = ["AgentResult", "BacktestResult", "open_engine", "run_backtest", "run_market", "summary"]
 
@@ -174,7 +175,7 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
     Raises
     ------
     ConfigError
-        When the run folder exists, or agents trade in more than one quote currency.
+        When the run folder exists or cannot be named so, or agents trade in more than one quote currency.
     MarketDataError
         When the catalog lacks an instrument or its book.
     GenomeError
@@ -279,14 +280,15 @@ def _agent_results(engine: BacktestEngine) -> list[AgentResult]:
 
 def _run_folder(config: BacktestConfig, run_id: str | None) -> Path:
     runs = Path(config.runs)
-    if run_id is not None:
-        if (runs / run_id).exists():
-            raise ConfigError(f"{runs / run_id}: this run exists already; choose another id")
-        return runs / run_id
-    number = 1
-    while (runs / f"{config.name}-{number:04d}").exists():
-        number += 1
-    return runs / f"{config.name}-{number:04d}"
+    if run_id is None:
+        return runs / next_run_id(runs, config.name)
+    try:
+        check_name(run_id, "run")
+    except StoreError as error:
+        raise ConfigError(str(error)) from None
+    if (runs / run_id).exists():
+        raise ConfigError(f"{runs / run_id}: this run exists already; choose another id")
+    return runs / run_id
 
 
 def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -24,17 +24,22 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.risk.config import RiskEngineConfig
 from nautilus_trader.trading.config import ImportableControllerConfig, ImportableStrategyConfig
 
+from apex_nautilus.store import StoreError, check_name
+
 __all__ = [
     "BACKTEST_SCHEMA",
     "AgentConfig",
     "BacktestConfig",
     "ConfigError",
     "VenueConfig",
+    "check_run",
     "hub_config",
     "load_config",
     "marks_config",
     "nautilus_config",
+    "next_run_id",
     "parse_time",
+    "read_config",
 ]
 
 BACKTEST_SCHEMA = "apex.backtest/1"
@@ -156,8 +161,10 @@ def parse_time(value: str | int | None, field: str) -> int | None:
     return whole * 1_000_000_000 + moment.microsecond * 1_000
 
 
-def load_config(path: str | os.PathLike[str]) -> BacktestConfig:
-    """Read a run configuration; paths in it become absolute.
+def read_config[T: msgspec.Struct](
+    path: str | os.PathLike[str], kind: type[T], check: Callable[[T], None]
+) -> T:
+    """Decode a configuration of `kind` and `check` it.
 
     Raises
     ------
@@ -167,20 +174,29 @@ def load_config(path: str | os.PathLike[str]) -> BacktestConfig:
     """
     source = Path(path)
     try:
-        data = source.read_bytes()
+        config = msgspec.json.decode(source.read_bytes(), type=kind)
+        check(config)
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read ({error.strerror or error})") from None
-    try:
-        config = msgspec.json.decode(data, type=BacktestConfig)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {_readable(str(error))}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{source}: not JSON ({error})") from None
-    try:
-        _check(config)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
-    folder = source.resolve().parent
+    return config
+
+
+def load_config(path: str | os.PathLike[str]) -> BacktestConfig:
+    """Read a run configuration; paths in it become absolute.
+
+    Raises
+    ------
+    ConfigError
+        See `read_config`.
+    """
+    config = read_config(path, BacktestConfig, _check)
+    folder = Path(path).resolve().parent
     return msgspec.structs.replace(
         config,
         catalog=str(folder / config.catalog),
@@ -189,43 +205,80 @@ def load_config(path: str | os.PathLike[str]) -> BacktestConfig:
     )
 
 
+def next_run_id(runs: str | os.PathLike[str], name: str) -> str:
+    """Return the first ``<name>-<number>`` that no folder in `runs` has."""
+    number = 1
+    while (Path(runs) / f"{name}-{number:04d}").exists():
+        number += 1
+    return f"{name}-{number:04d}"
+
+
 def _readable(message: str) -> str:
     """msgspec's message with the field first: ``agents[0].capital: Expected `float`, got `str```."""
     text, at, place = message.rpartition(" - at `$")
     return f"{place.rstrip('`').lstrip('.') or 'the file'}: {text}" if at else message
 
 
+def check_run(
+    *,
+    name: str,
+    venue: VenueConfig,
+    chunk_size: int,
+    start: str | int | None,
+    end: str | int | None,
+    instruments: Mapping[str, str],
+) -> None:
+    """Check what every run on order books has; `instruments` maps the field to the instrument id it holds.
+
+    Raises
+    ------
+    ConfigError
+        When a value is out of range; the message names the field.
+    """
+    if not (0 < len(name) <= 48 and name.isascii() and all(c.isalnum() or c in "-_" for c in name)):
+        raise ConfigError(f"name: {name!r} may hold letters, digits, '-' and '_' only, at most 48")
+    for field, instrument_id in instruments.items():
+        try:
+            InstrumentId.from_str(instrument_id)
+        except ValueError as error:
+            raise ConfigError(f"{field}: {error}") from None
+    _positive(venue.leverage, "venue.leverage")
+    if not (math.isfinite(venue.treasury) and venue.treasury >= 0.0):
+        raise ConfigError(f"venue.treasury: must be finite and not negative, got {venue.treasury!r}")
+    if chunk_size < 1_000:
+        raise ConfigError(f"chunk_size: must be at least 1000, got {chunk_size}")
+    start_ns, end_ns = parse_time(start, "start"), parse_time(end, "end")
+    if start_ns is not None and end_ns is not None and end_ns <= start_ns:
+        raise ConfigError("end: must be later than start")
+
+
 def _check(config: BacktestConfig) -> None:
-    if not config.name or not all(c.isalnum() or c in "-_" for c in config.name) or not config.name.isascii():
-        raise ConfigError(f"name: {config.name!r} may hold letters, digits, '-' and '_' only")
+    check_run(
+        name=config.name,
+        venue=config.venue,
+        chunk_size=config.chunk_size,
+        start=config.start,
+        end=config.end,
+        instruments={f"agents[{i}].instrument_id": a.instrument_id for i, a in enumerate(config.agents)},
+    )
     if not config.agents:
         raise ConfigError("agents: at least one agent is needed")
     slots = [agent.slot for agent in config.agents]
     for i, agent in enumerate(config.agents):
         where = f"agents[{i}]"
-        if not agent.slot:
-            raise ConfigError(f"{where}.slot: must not be empty")
+        try:
+            check_name(agent.slot, "slot")
+        except StoreError as error:
+            raise ConfigError(f"{where}.slot: {error}") from None
         if slots.index(agent.slot) != i:
             raise ConfigError(f"{where}.slot: {agent.slot!r} is taken by agents[{slots.index(agent.slot)}]")
-        try:
-            InstrumentId.from_str(agent.instrument_id)
-        except ValueError as error:
-            raise ConfigError(f"{where}.instrument_id: {error}") from None
         _positive(agent.capital, f"{where}.capital")
         if not (math.isfinite(agent.multiplier) and agent.multiplier >= 0.0):
             raise ConfigError(
                 f"{where}.multiplier: must be finite and not negative, got {agent.multiplier!r}"
             )
-    _positive(config.venue.leverage, "venue.leverage")
-    if not (math.isfinite(config.venue.treasury) and config.venue.treasury >= 0.0):
-        raise ConfigError(f"venue.treasury: must be finite and not negative, got {config.venue.treasury!r}")
     if not (math.isfinite(config.mark_s) and config.mark_s >= 0.001):
         raise ConfigError(f"mark_s: must be at least 0.001, got {config.mark_s!r}")
-    if config.chunk_size < 1_000:
-        raise ConfigError(f"chunk_size: must be at least 1000, got {config.chunk_size}")
-    start, end = parse_time(config.start, "start"), parse_time(config.end, "end")
-    if start is not None and end is not None and end <= start:
-        raise ConfigError("end: must be later than start")
 
 
 def _positive(value: float, field: str) -> None:

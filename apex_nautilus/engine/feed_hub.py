@@ -18,7 +18,7 @@ one trading node and never to another one in the same process.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,7 +57,16 @@ from apex_nautilus.features.header import (
     TRADE_COUNT,
 )
 
-__all__ = ["NEVER_NS", "Feed", "FeedAgent", "FeedHub", "FeedHubConfig", "Subscribe", "Subscription"]
+__all__ = [
+    "NEVER_NS",
+    "Feed",
+    "FeedAgent",
+    "FeedHub",
+    "FeedHubConfig",
+    "Subscribe",
+    "Subscription",
+    "check_preload",
+]
 
 NEVER_NS = 2**63 - 1
 """A time that does not come."""
@@ -451,3 +460,10 @@ def parse_clock(text: str) -> tuple[str, int]:
     if at and not milliseconds.isdigit():
         raise ValueError(f"clock {text!r}: expected whole milliseconds after '@', as in book@100")
     return clock, int(milliseconds or 0)
+
+
+def check_preload(preload: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError, naming the clock or feature, where a hub could not compute `preload`."""
+    for clock, names in preload.items():
+        name, conflate_ms = parse_clock(clock)
+        BookFeatures(tuple(names), price_precision=0, size_precision=0, clock=name, conflate_ms=conflate_ms)

@@ -30,7 +30,7 @@ from apex_nautilus.store.errors import LedgerError, StoreError
 from apex_nautilus.store.faults import fault_point
 from apex_nautilus.store.intake import drop, expire, holds
 from apex_nautilus.store.jobs import JOB_SCHEMA, MAX_ATTEMPTS, Claim, FileJobQueue, JobStatus, RecycleJob
-from apex_nautilus.store.layout import CatalogLayout
+from apex_nautilus.store.layout import CatalogLayout, check_name
 from apex_nautilus.store.ledger import LedgerRecord, LedgerWriter, read_all, read_ledger
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "RecoveryReport",
     "RecycleJob",
     "StoreError",
+    "check_name",
     "clean_temporaries",
     "drop",
     "expire",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from nautilus_trader.model.enums import OrderSide
-from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.model.events import OrderFilled
+from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 from support.arena_case import (
@@ -30,7 +31,7 @@ from support.arena_case import (
 
 from apex_nautilus.actors import read_result
 from apex_nautilus.genome import encode
-from apex_nautilus.store import FileJobQueue, drop, list_champions, read_all
+from apex_nautilus.store import FileJobQueue, RecycleJob, drop, list_champions, read_all
 
 SIX = {"btc-1": BTC_ID, "btc-2": BTC_ID, "eth-1": ETH_ID, "eth-2": ETH_ID, "sol-1": SOL_ID, "sol-2": SOL_ID}
 QUICK = {"confidence": 0.9, "min_trades": 4, "min_shadow_s": 5.0, "idle_expiry_s": 0.0, "every_s": 5.0}
@@ -108,6 +109,28 @@ def test_an_agents_ledger_is_what_nautilus_realised_for_its_strategy(busy):
         realised = sum(p.realized_pnl.as_double() for p in positions if p.realized_pnl is not None)
         ours = controller_of(engine).roster.agents[agent.birth.agent].account
         assert ours.balance - agent.birth.capital == pytest.approx(realised, abs=0.005)
+
+
+def test_prices_sizes_and_fees_are_booked_to_the_last_digit(busy):
+    """Nautilus's own floats round twice: 60035.0 comes out as 60035.00000000001."""
+    root, engine = busy
+    book = engine.cache
+    for agent in read_result(root).agents.values():
+        for fill in agent.fills:
+            order = book.order(ClientOrderId(fill.order))
+            assert fill.price in {
+                float(e.last_px.as_decimal()) for e in order.events if isinstance(e, OrderFilled)
+            }
+
+
+def test_the_dead_weigh_nothing_at_a_mark(busy):
+    _, engine = busy
+    roster = controller_of(engine).roster
+    living = roster.living()
+    assert 0 < len(living) < len(roster.agents)
+    for agent in roster.agents.values():
+        assert agent.is_gone == (agent not in living)
+        assert bool(agent.equities) != agent.is_gone
 
 
 def test_no_order_is_touched_by_another_agent(busy):
@@ -330,6 +353,48 @@ def test_a_recycled_genome_enters_at_the_mark_of_the_death_and_runs_repeat(tmp_p
     for asked_ns, _ in result.jobs:
         assert any(a.born_ns == asked_ns and a.birth.role == "shadow" for a in result.agents.values())
     assert next(s.incoming for _, s in result.swaps) == result.agents["shadow-1"].birth.genome
+
+
+def test_what_was_asked_at_the_opening_is_waited_for_as_well(tmp_path):
+    """A request at the start, one that an earlier run left: both are answered before the first mark."""
+    runs = []
+    for name in ("one", "two"):
+        layout = catalog(tmp_path / name)
+        job = RecycleJob.create(asset=BTC_ID, slot="btc-2", created_ns=10**18)
+        FileJobQueue(layout).put(job)
+        stop = threading.Event()
+        answers = [genome(p=0.6 + k / 100, slot=f"btc-{2 - k}") for k in range(2)]
+        worker = threading.Thread(target=answer_jobs, args=(layout, stop, answers), daemon=True)
+        config = arena_config(
+            layout,
+            {"btc-1": BTC_ID, "btc-2": BTC_ID},
+            ask_for_empty_slots=True,
+            worker_wait_s=60.0,
+            contest={**QUICK, "min_shadow_s": 1.0},
+        )
+        worker.start()
+        try:
+            simulate(config, {BTC_ID: path(5)}).dispose()
+        finally:
+            stop.set()
+            worker.join()
+        runs.append((layout.ledger / "arena.jsonl").read_bytes())
+        result = read_result(layout.root)
+        opened = min(a.born_ns for a in result.agents.values())
+        assert [a.born_ns for a in result.agents.values() if a.birth.role == "shadow"] == [opened, opened]
+        assert {s.slot for _, s in result.swaps} == {"btc-1", "btc-2"}
+    assert runs[0] == runs[1]
+
+
+def test_a_flood_of_challengers_waits_until_the_treasury_can_pay_for_them(tmp_path):
+    incoming = [genome(p=0.55 + k / 100) for k in range(6)]
+    layout = catalog(tmp_path, champions={"btc-1": genome(side=-1.0)}, incoming=incoming)
+    config = arena_config(layout, {"btc-1": BTC_ID}, capital=CASH / 4, limits=NO_DECAY)
+    simulate(config, {BTC_ID: path(5)}).dispose()
+    result = read_result(tmp_path)
+    assert len(result.agents) == 4
+    assert result.finish.treasury >= 0.0
+    assert len(list(layout.incoming.iterdir())) == 3
 
 
 def test_without_a_worker_the_run_goes_on_and_says_so_once(tmp_path):

@@ -12,7 +12,8 @@ from support.arena_case import BTC_ID, ETH_ID, books, catalog, doomed, genome, p
 from apex_nautilus.actors import load_arena_config, read_result, read_run, run_arena
 from apex_nautilus.cli.apex_commands.arena import command
 from apex_nautilus.engine import ConfigError
-from apex_nautilus.store import StoreError, list_champions
+from apex_nautilus.genome import GenomeError
+from apex_nautilus.store import LedgerWriter, StoreError, list_champions
 
 SLOTS = [{"slot": "btc-1", "instrument_id": BTC_ID}, {"slot": "eth-1", "instrument_id": ETH_ID}]
 
@@ -104,6 +105,15 @@ def test_a_run_may_go_on_from_what_an_earlier_one_left(folder, result):
         ({"name": "../up"}, "name"),
         ({"start": "yesterday"}, "start"),
         ({"start": 10, "end": 10}, "end"),
+        ({"slots": [{"slot": "btc 1", "instrument_id": BTC_ID}]}, "btc 1"),
+        ({"slots": [{"slot": "btc-1", "instrument_id": "BTC"}]}, r"slots\[0\].instrument_id"),
+        ({"mark_s": 0.0}, "mark_s"),
+        ({"worker_wait_s": -1.0}, "worker_wait_s"),
+        ({"venue": {"leverage": 0.0}}, "venue.leverage"),
+        ({"chunk_size": 1}, "chunk_size"),
+        ({"preload": {"1s": ["no_such_feature"]}}, "no_such_feature"),
+        ({"preload": {"7h": ["spread_bps"]}}, "7h"),
+        ({"capital": "much"}, "capital: "),
     ],
 )
 def test_a_wrong_configuration_is_refused_with_file_and_field(folder, changes, words):
@@ -117,6 +127,13 @@ def test_a_failed_run_is_marked_aborted(folder):
     with pytest.raises((ConfigError, ValueError, OSError)):
         run_arena(config, run_id="failed")
     assert read_run(folder / "runs" / "failed").state == "aborted"
+    spoilt = catalog(folder / "spoilt", champions={"btc-1": genome()})
+    file = spoilt.champion_file(BTC_ID, "btc-1")
+    file.write_bytes(file.read_bytes().replace(b"spread_bps", b"spread_xxx"))
+    config = load_arena_config(write(folder, "spoilt.json", strategies="spoilt", name="spoilt"))
+    with pytest.raises(GenomeError, match="spread_xxx"):
+        run_arena(config, run_id="spoilt")
+    LedgerWriter(folder / "runs" / "spoilt" / "ledger", "arena").close()  # nobody holds it any more
     with pytest.raises(StoreError, match="no strategies"):
         run_arena(load_arena_config(write(folder, "nostrategies.json", strategies="market")))
 

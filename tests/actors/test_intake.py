@@ -171,3 +171,27 @@ def test_refused_files_of_one_name_are_all_kept(layout, intake):
     kept = [p for p in layout.rejected.iterdir() if p.suffix == ".json"]
     assert sorted(p.read_bytes() for p in kept) == [b"{1", b"{2", b"{3"]
     assert all(p.with_name(p.name + ".reason.txt").exists() for p in kept)
+
+
+@pytest.mark.parametrize(
+    "name", [".taken-" + "a" * 240, ".taken-", ".taken-..", ".taken-\udcff\n.json", ".taken-[red].json"]
+)
+def test_a_file_that_pretends_to_be_a_claim_is_refused_under_a_plain_name(layout, intake, name):
+    (layout.incoming / name).write_bytes(b"no genome")
+    (arrival,) = intake.poll(nobody)
+    assert arrival.genome is None
+    assert files(layout.incoming) == []
+    assert arrival.path.parent == layout.rejected
+    assert arrival.path.read_bytes() == b"no genome"
+    assert arrival.path.with_name(arrival.path.name + ".reason.txt").exists()
+
+
+def test_no_more_files_are_taken_than_there_is_money_for_and_the_rest_keep_their_turn(layout, intake):
+    genomes = sorted((genome(p=0.5 + k / 100) for k in range(4)), key=lambda g: g.id)
+    for one in genomes:
+        drop(layout, one.id, encode(one))
+    (layout.incoming / "broken.json").write_bytes(b"{")
+    taken = intake.poll(nobody, room=2)
+    assert [a.genome.id for a in taken if a.genome] == [g.id for g in genomes[:2]]
+    assert [a.name for a in taken if a.genome is None] == ["broken.json"]
+    assert [a.genome.id for a in intake.poll(nobody, room=9)] == [g.id for g in genomes[2:]]

@@ -84,3 +84,18 @@ def test_the_watcher_wakes_on_a_dropped_file(tmp_path):
     finally:
         watcher.stop()
     watcher.stop()
+
+
+def test_text_from_files_is_shown_as_it_is(root):
+    line = records.Rejection(name="x.json", reason="'[/bold]' is not a primitive, see [link=file]")
+    with LedgerWriter(root / "ledger", "arena") as ledger:
+        ledger.append(records.kind_of(line), NOW + 10, line)
+    result = CliRunner().invoke(command, [str(root), "--last", "1"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.exception
+    assert "'[/bold]' is not a primitive, see [link=file]" in result.output
+
+
+def test_a_slots_fills_are_those_of_its_champions(root):
+    result = CliRunner().invoke(command, [str(root), "--json", "--kind", "fill", "--slot", "btc-1"])
+    assert [json.loads(line)["fields"]["order"] for line in result.output.splitlines()] == ["O-1"]
+    assert CliRunner().invoke(command, [str(root), "--kind", "fill", "--slot", "btc", "--json"]).output == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,8 @@ import pytest
 from support.arena_case import BTC_ID, catalog, genome
 
 from apex_nautilus.actors import mark_aborted, open_run, read_run
+from apex_nautilus.actors.intake import Intake
+from apex_nautilus.features import names
 from apex_nautilus.store import FileJobQueue, RecycleJob, StoreError, list_champions
 
 
@@ -67,3 +70,34 @@ def test_a_run_needs_a_source_and_a_name_of_its_own(tmp_path):
     with pytest.raises(StoreError, match=r"run\.json"):
         read_run(tmp_path / "runs" / "one")
     assert read_run(source.root) is None
+
+
+def test_whatever_lies_in_incoming_does_not_keep_a_run_from_starting(tmp_path):
+    source = catalog(tmp_path / "catalog", champions={"btc-1": genome()}, incoming=[genome(p=0.7)])
+    os.mkfifo(source.incoming / "pipe.json")
+    (source.incoming / "folder.json" / "inside").mkdir(parents=True)
+    with (source.incoming / "huge.json").open("wb") as huge:
+        huge.truncate(10**12)  # a file of holes
+    run = open_run(source.root, tmp_path / "runs", "one")
+    intake = Intake(run.layout, known_features=names("book"), instruments=[BTC_ID])
+    arrivals = {a.name: a for a in intake.poll(lambda genome_id: None)}
+    assert "not a regular file" in arrivals["pipe.json"].reason
+    assert "not a regular file" in arrivals["folder.json"].reason
+    assert "larger than" in arrivals["huge.json"].reason
+    assert sum(a.genome is not None for a in arrivals.values()) == 1
+    run.finish()
+
+
+def test_a_killed_run_in_another_folder_may_be_gone_on_from(tmp_path):
+    source = catalog(tmp_path / "catalog")
+    dead = open_run(source.root, tmp_path / "elsewhere", "dead")
+    os.close(dead._descriptor)  # as the system does when the process dies
+    open_run(dead.layout.root, tmp_path / "runs", "next").finish()
+    assert read_run(dead.layout.root).state == "aborted"
+
+
+@pytest.mark.parametrize("run_id", ["../up", "a/b", "", ".hidden", "x" * 70])
+def test_a_run_whose_name_is_no_plain_file_name_is_refused(tmp_path, run_id):
+    source = catalog(tmp_path / "catalog")
+    with pytest.raises(StoreError, match="run"):
+        open_run(source.root, tmp_path / "runs", run_id)

@@ -83,6 +83,7 @@ REFUSED = [
     (configuration(agents=agents(instrument_id="BTC")), r"agents\[0\]\.instrument_id"),
     (configuration(agents=agents(multiplier=-0.5)), r"agents\[0\]\.multiplier"),
     (configuration(agents=agents() * 2), r"agents\[1\]\.slot: 'one' is taken by agents\[0\]"),
+    (configuration(agents=agents(slot="btc/1")), r"agents\[0\]\.slot: slot 'btc/1' cannot name a file"),
     (configuration(agents=[]), "agents: at least one"),
     (configuration(name="../up"), "name: '../up' may hold"),
     (configuration(schema="apex.backtest/2"), "schema"),

@@ -30,10 +30,11 @@ def command(config: Path, run_id: str | None, no_report: bool, dry: bool, as_jso
     from apex_nautilus.engine.config import ConfigError, load_config
     from apex_nautilus.engine.market_data import MarketDataError
     from apex_nautilus.genome import GenomeError
+    from apex_nautilus.store import StoreError
 
     try:
         result = run_backtest(load_config(config), write=not dry, run_id=run_id)
-    except (ConfigError, MarketDataError, GenomeError) as error:
+    except (ConfigError, MarketDataError, GenomeError, StoreError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or config}: {error.strerror or error}") from None

@@ -13,6 +13,7 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from apex_nautilus.store import CatalogLayout, LedgerRecord, StoreError, read_all
@@ -61,9 +62,9 @@ def command(
         for line in lines:
             click.echo(msgspec.json.encode(line).decode())
         return
-    table = Table("time (UTC)", "writer", "kind", "what", title=f"{len(lines)} lines of {folder}")
+    table = Table("time (UTC)", "writer", "kind", "what", title=escape(f"{len(lines)} lines of {folder}"))
     for line in lines:
-        table.add_row(_time(line.ts_ns), line.writer, line.kind, _text(line.fields))
+        table.add_row(_time(line.ts_ns), line.writer, line.kind, escape(_text(line.fields)))
     Console().print(table)
 
 
@@ -73,8 +74,8 @@ def _matches(
     fields = line.fields
     if line.kind not in kinds if kinds else line.kind in _MANY:
         return False
-    if slot is not None and fields.get("slot") != slot:
-        return False
+    if slot is not None and slot != fields.get("slot", str(fields.get("agent", "")).rpartition(".e")[0]):
+        return False  # fills and marks name their agent alone: `<slot>.e<epoch>`
     if agent is not None and fields.get("agent") != agent:
         return False
     if genome is not None:
