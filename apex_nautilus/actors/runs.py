@@ -28,13 +28,22 @@ _FILE = "run.json"
 _LOCK = ".run.lock"
 
 
+_SCHEMA = "apex.run/1"
+
+
+class _Kind(msgspec.Struct):
+    """What every ``run.json`` says of itself; the Forge keeps runs beside ours."""
+
+    schema: str = ""
+
+
 class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Content of ``run.json``."""
 
     run_id: str
     source: str
     state: Literal["running", "finished", "aborted"]
-    schema: str = "apex.run/1"
+    schema: str = _SCHEMA
 
 
 class Run:
@@ -83,7 +92,10 @@ def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_i
     check_name(run_id, "run")
     origin = CatalogLayout(source)
     if not origin.strategies.is_dir():
-        raise StoreError(f"{origin.root}: no strategies/ here; give a catalog or the folder of a run")
+        raise StoreError(
+            f"{origin.root}: no strategies/ here; give a catalog (`apex-forge evolve` makes one) or "
+            "the folder of a run"
+        )
     runs = Path(runs)
     mark_aborted(runs)
     if read_run(origin.root) is not None:
@@ -143,7 +155,7 @@ def _copy_dropped(source: Path, target: Path) -> None:
 
 
 def read_run(root: str | os.PathLike[str]) -> RunState | None:
-    """The state of the run in `root`, or None where it is not a run's folder.
+    """The state of the run in `root`, or None where it is not the folder of an arena's run.
 
     Raises
     ------
@@ -152,7 +164,10 @@ def read_run(root: str | os.PathLike[str]) -> RunState | None:
     """
     path = Path(root) / _FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunState)
+        data = path.read_bytes()
+        if msgspec.json.decode(data, type=_Kind).schema != _SCHEMA:
+            return None
+        return msgspec.json.decode(data, type=RunState)
     except FileNotFoundError:
         return None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -163,7 +178,10 @@ def mark_aborted(runs: str | os.PathLike[str]) -> list[str]:
     """Mark every run whose process is gone without an end; return their ids."""
     marked = []
     for path in sorted(Path(runs).glob(f"*/{_FILE}")):
-        state = read_run(path.parent)
+        try:
+            state = read_run(path.parent)
+        except StoreError:
+            continue  # damaged: who wants to go on from it is told
         if state is None or state.state != "running":
             continue
         descriptor = os.open(path.parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)

@@ -199,9 +199,9 @@ def load_config(path: str | os.PathLike[str]) -> BacktestConfig:
     folder = Path(path).resolve().parent
     return msgspec.structs.replace(
         config,
-        catalog=str(folder / config.catalog),
-        runs=str(folder / config.runs),
-        agents=[msgspec.structs.replace(a, genome=str(folder / a.genome)) for a in config.agents],
+        catalog=str((folder / config.catalog).resolve()),
+        runs=str((folder / config.runs).resolve()),
+        agents=[msgspec.structs.replace(a, genome=str((folder / a.genome).resolve())) for a in config.agents],
     )
 
 

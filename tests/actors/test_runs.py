@@ -88,6 +88,16 @@ def test_whatever_lies_in_incoming_does_not_keep_a_run_from_starting(tmp_path):
     run.finish()
 
 
+def test_runs_of_other_kinds_in_the_same_folder_are_left_alone(tmp_path):
+    source = catalog(tmp_path / "catalog")
+    for name, content in (("forge-1", '{"schema": "apex.forge-run/1", "dataset": "d"}'), ("broken", "{")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "run.json").write_text(content)
+    assert read_run(tmp_path / "runs" / "forge-1") is None
+    open_run(source.root, tmp_path / "runs", "one").finish()
+    assert (tmp_path / "runs" / "broken" / "run.json").read_text() == "{"
+
+
 def test_a_killed_run_in_another_folder_may_be_gone_on_from(tmp_path):
     source = catalog(tmp_path / "catalog")
     dead = open_run(source.root, tmp_path / "elsewhere", "dead")
