@@ -204,7 +204,7 @@ def _number_values(
             if (op == OP_ADD or op == OP_MUL or op == OP_AND) and a > b:  # exactly commutative
                 a, b = b, a
             h = op * 73856093 ^ a * 19349663 ^ b * 83492791 ^ c * 1640531513
-            h ^= (bits ^ (bits >> 32)) * 2654435761
+            h ^= (bits ^ (bits >> 32)) * 2654435761  # pyright: ignore[reportOperatorIssue]  # an intrinsic has no types
             slot = (h ^ (h >> 15)) & mask
             while True:
                 v = np.int64(table[slot])

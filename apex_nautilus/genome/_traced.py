@@ -16,8 +16,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core.cgutils import get_or_insert_function
-from numba.core.typing import signature
-from numba.core.typing.templates import AbstractTemplate, infer, infer_global
+from numba.core.typing.templates import AbstractTemplate, infer, infer_global, signature
 from numba.extending import lower_builtin
 
 _DOUBLE = ir.DoubleType()
