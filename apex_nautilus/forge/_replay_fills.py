@@ -56,28 +56,26 @@ def first_crossing(
     """Return the first event in [start, end] with floor price <= floor or ceiling price >= ceiling, or ``end
     + 1``; the extremes are the lowest floor and the highest ceiling prices of `EXTREMES` events each.
     """
-    event = start
-    while event <= end:
-        if event % EXTREMES == 0:
-            run = event // EXTREMES
-            whole = (end + 1) // EXTREMES
-            while run + SCAN <= whole:
-                # Without a way out of the loop it is done with vector instructions.
-                crossed = 0
-                for i in range(run, run + SCAN):
-                    crossed |= (floor_extremes[i] <= floor) | (ceiling_extremes[i] >= ceiling)
-                if crossed != 0:
-                    break
-                run += SCAN
-            while run < whole and not (floor_extremes[run] <= floor or ceiling_extremes[run] >= ceiling):
-                run += 1
-            event = run * EXTREMES
-            if event > end:
+    run = start // EXTREMES
+    runs = end // EXTREMES + 1
+    while True:
+        while run + SCAN <= runs:
+            # Without a way out of the loop it is done with vector instructions.
+            crossed = 0
+            for i in range(run, run + SCAN):
+                crossed |= (floor_extremes[i] <= floor) | (ceiling_extremes[i] >= ceiling)
+            if crossed != 0:
                 break
-        if floor_prices[event] <= floor or ceiling_prices[event] >= ceiling:
-            return event
-        event += 1
-    return end + 1
+            run += SCAN
+        while run < runs and not (floor_extremes[run] <= floor or ceiling_extremes[run] >= ceiling):
+            run += 1
+        if run >= runs:
+            return end + 1
+        # The first and the last run may reach beyond [start, end], and have crossed only there.
+        for event in range(max(start, run * EXTREMES), min(end + 1, (run + 1) * EXTREMES)):
+            if floor_prices[event] <= floor or ceiling_prices[event] >= ceiling:
+                return event
+        run += 1
 
 
 @kernel
