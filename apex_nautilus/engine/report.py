@@ -28,7 +28,7 @@ _SYMBOLS = {
     "birth": "star",
     "death": "x",
     "swap": "diamond",
-    "replacement": "hexagon",
+    "replacement": "circle-open",
     "promotion": "triangle-up",
     "take_profit": "triangle-up",
     "stop": "triangle-down",
@@ -137,7 +137,8 @@ def _figure(curves: Sequence[Curve], happenings: Sequence[Happening], unit: str)
                 text=[h.text for h in chosen],
                 name=kind,
                 mode="markers",
-                marker={"symbol": _SYMBOLS.get(kind, "circle"), "size": 9},
+                # a replacement comes within seconds of a death: a ring around its cross
+                marker={"symbol": _SYMBOLS.get(kind, "circle"), "size": 16 if kind == "replacement" else 9},
                 hovertemplate="%{y} %{x}<br>%{text}<extra>" + html.escape(kind) + "</extra>",
             ),
             row=2,
