@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [NAME...] [--quick] [--json FILE] [--list]`."""
+"""Run the benchmarks: `python -m benchmarks [NAME...] [--quick] [--json FILE] [--markdown FILE] [--list]`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.table import Table
 import benchmarks
 from benchmarks.harness import MissingPeer, Row, missing_row
 
+_COLUMNS = ("measure", "unit", "ours", "peer", "theirs", "ratio", "goal", "holds", "spread")
 _NOT_BENCHMARKS = {"harness", "__main__"}
 
 
@@ -34,18 +35,25 @@ def _number(x: float | None) -> str:
 
 def _table(rows: list[Row]) -> Table:
     table = Table(title="apex_nautilus benchmarks", title_justify="left")
-    for column in ("measure", "unit", "ours", "peer", "theirs", "ratio", "goal", "holds", "spread"):
-        table.add_column(
-            column, justify="right" if column in {"ours", "theirs", "ratio", "spread"} else "left"
-        )
+    for column in _COLUMNS:
+        right = column in {"ours", "theirs", "ratio", "spread"}
+        table.add_column(column, justify="right" if right else "left")
     for r in rows:
-        holds = "-" if r.holds is None else ("yes" if r.holds else "NO")
-        ratio = "-" if r.ratio is None else f"{r.ratio:,.3g}x"
-        spread = "-" if r.spread is None else f"{r.spread:.0%}"
-        table.add_row(
-            r.name, r.unit, _number(r.ours), r.peer, _number(r.theirs), ratio, r.goal, holds, spread
-        )
+        table.add_row(*_cells(r))
     return table
+
+
+def _cells(r: Row) -> list[str]:
+    holds = "-" if r.holds is None else ("yes" if r.holds else "NO")
+    ratio = "-" if r.ratio is None else f"{r.ratio:,.3g}x"
+    spread = "-" if r.spread is None else f"{r.spread:.0%}"
+    return [r.name, r.unit, _number(r.ours), r.peer, _number(r.theirs), ratio, r.goal, holds, spread]
+
+
+def _markdown(rows: list[Row]) -> str:
+    lines = ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in _cells(r)) + " |" for r in rows]
+    return "\n".join(lines) + "\n"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,8 +65,16 @@ def _table(rows: list[Row]) -> Table:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write one JSON object a line.",
 )
+@click.option(
+    "--markdown",
+    "markdown_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the table as Markdown.",
+)
 @click.option("--list", "list_names", is_flag=True, help="Name the benchmarks and end.")
-def main(names: tuple[str, ...], quick: bool, json_file: Path | None, list_names: bool) -> None:
+def main(
+    names: tuple[str, ...], quick: bool, json_file: Path | None, markdown_file: Path | None, list_names: bool
+) -> None:
     """Measure against named peers in the same run; print a table and the ratios."""
     known = _names()
     if list_names:
@@ -88,6 +104,8 @@ def main(names: tuple[str, ...], quick: bool, json_file: Path | None, list_names
             )
     if json_file is not None:
         json_file.write_text("".join(json.dumps(r.as_dict()) + "\n" for r in rows), encoding="utf-8")
+    if markdown_file is not None:
+        markdown_file.write_text(_markdown(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
