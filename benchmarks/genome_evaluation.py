@@ -24,6 +24,7 @@ from apex_nautilus.genome import (
     Flat,
     compile_flat,
     evaluate_block,
+    evaluate_blocks,
     evaluate_row,
     new_state,
 )
@@ -34,7 +35,7 @@ FEATURES = 8
 #: Name of the constants that DEAP draws.
 EPHEMERAL = "genome_evaluation"
 SHARED = ("add", "sub", "mul", "abs", "min", "max")
-#: pyoperon 0.5 has min and max too, but answers to each with the other.
+#: pyoperon 0.6 has min and max too, but answers to each with the other.
 OPERON = ("add", "sub", "mul", "abs")
 
 
@@ -136,33 +137,49 @@ def _ours(individuals, X):
     return work
 
 
+def _ours_dropping(individuals, X):
+    """As `_ours`, each block's outputs dropped when the next is made, as DEAP's are tree by tree."""
+    tokens = _Tokens()
+
+    def work():
+        for _ in evaluate_blocks(compile_flat(tokens(individuals), FEATURES), X):
+            pass
+
+    return work
+
+
 def _against_deap(name: str, names: tuple[str, ...], n_trees: int, X, goal: float | None) -> Iterator[Row]:
     from deap import gp
 
     pset, individuals = _population(names, n_trees)
     nodes = sum(map(len, individuals))
-    ours = _ours(individuals, X)
+    keeping, dropping = _ours(individuals, X), _ours_dropping(individuals, X)
     columns = [np.ascontiguousarray(column) for column in X.T]
 
-    def theirs():
+    def theirs_keeping():
         return [gp.compile(individual, pset)(*columns) for individual in individuals]
 
-    def theirs_discarding():
+    def theirs_dropping():
         for individual in individuals:
             gp.compile(individual, pset)(*columns)
 
     with np.errstate(all="ignore"):
-        same = _same(ours(), theirs(), 1e-9)
-        yield compare(
-            name,
-            ours,
-            theirs_discarding,
-            work=float(nodes * len(X)),
-            unit=UNIT,
-            peer=peer_version("deap"),
-            goal_ratio=goal,
-            same_work=f"{same}; compile included; {', '.join(names)}",
+        same = _same(keeping(), theirs_keeping(), 1e-9)
+        contests = (
+            (name, dropping, theirs_dropping, goal, "both drop their outputs, a block or a tree at a time"),
+            (f"{name}_kept", keeping, theirs_keeping, None, "both keep all outputs"),
         )
+        for row, ours, theirs, wanted, what in contests:
+            yield compare(
+                row,
+                ours,
+                theirs,
+                work=float(nodes * len(X)),
+                unit=UNIT,
+                peer=peer_version("deap"),
+                goal_ratio=wanted,
+                same_work=f"{same}; compile included; {what}; {', '.join(names)}",
+            )
 
 
 def _against_gplearn(n_trees: int, X) -> Iterator[Row]:

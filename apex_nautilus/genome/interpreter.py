@@ -6,7 +6,7 @@ compiled loops; `evaluate_row` and `evaluate_block` are their faces in Python.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -291,15 +291,7 @@ def evaluate_block(
     ValueError
         On arrays of the wrong shape, or a range outside the rows.
     """
-    batch = programs if isinstance(programs, ProgramBatch) else pack(programs)
-    X = np.asarray(X)
-    if X.ndim != 2 or X.shape[1] < batch.n_features:
-        raise ValueError(f"X has shape {X.shape}, (rows, {batch.n_features} features) are needed")
-    if X.dtype != np.float64 or not X.flags.c_contiguous:
-        X = np.ascontiguousarray(X, np.float64)
-    hi = len(X) if hi is None else hi
-    if not 0 <= lo <= hi <= len(X):
-        raise ValueError(f"rows {lo} to {hi} of {len(X)}")
+    batch, X, hi = _arguments(programs, X, lo, hi)
     wanted = (len(batch), batch.n_outputs, hi - lo)
     if out is None:
         same = bool((batch.shape[:, 4] == batch.n_outputs).all())
@@ -309,26 +301,7 @@ def evaluate_block(
     invalid = np.zeros(len(batch), np.int64)
 
     def work(first: int, last: int) -> None:
-        batch_kernel(
-            batch.columns,
-            batch.body_opcodes,
-            batch.body_operands,
-            batch.body_at,
-            batch.constants,
-            batch.constant_at,
-            batch.opcodes,
-            batch.operands,
-            batch.code_at,
-            batch.shape,
-            first,
-            last,
-            X,
-            lo,
-            hi,
-            _aligned(batch.n_work),
-            out,
-            invalid,
-        )
+        _run(batch, X, first, last, lo, hi, _aligned(batch.n_work), out, invalid)
 
     threads = max(1, min(threads, len(batch)))
     if threads == 1:
@@ -341,3 +314,101 @@ def evaluate_block(
             for task in [pool.submit(work, a, b) for a, b in pairwise(edges)]:
                 task.result()
     return out, invalid
+
+
+def evaluate_blocks(
+    programs: ProgramBatch | Sequence[Program],
+    X: np.ndarray,
+    *,
+    lo: int = 0,
+    hi: int | None = None,
+    rows: int = BLOCK,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Evaluate many programs on many rows, a block of rows at a time, on one core.
+
+    For a caller that uses up each block's outputs before it asks for the next (a sum, a count, a fitness):
+    they stay in cache, where all outputs of a population are many times larger than it.
+
+    Parameters
+    ----------
+    programs, X, lo, hi
+        As in `evaluate_block`.
+    rows : int
+        Rows of a block, at least 1.
+
+    Yields
+    ------
+    first, last : int
+        The rows of the block are first .. last - 1.
+    out : ndarray of float64, shape (programs, outputs, last - first)
+        Overwritten by the next block; the same bits as `evaluate_block` gives.
+
+    Raises
+    ------
+    ValueError
+        As `evaluate_block`, and when `rows` is below 1.
+    """
+    batch, X, hi = _arguments(programs, X, lo, hi)
+    if rows < 1:
+        raise ValueError(f"rows is {rows}; a block has at least 1")
+    scratch = _aligned(batch.n_work)
+    invalid = np.zeros(len(batch), np.int64)
+    buffer = np.empty(len(batch) * batch.n_outputs * rows)
+    mixed = bool((batch.shape[:, 4] != batch.n_outputs).any())
+    for first in range(lo, hi, rows):
+        last = min(first + rows, hi)
+        shape = (len(batch), batch.n_outputs, last - first)
+        out = buffer[: shape[0] * shape[1] * shape[2]].reshape(shape)
+        if mixed:
+            out.fill(0.0)
+        _run(batch, X, 0, len(batch), first, last, scratch, out, invalid)
+        yield first, last, out
+
+
+def _arguments(
+    programs: ProgramBatch | Sequence[Program], X: np.ndarray, lo: int, hi: int | None
+) -> tuple[ProgramBatch, np.ndarray, int]:
+    """The batch, contiguous rows and the end of the range; ValueError when they do not go together."""
+    batch = programs if isinstance(programs, ProgramBatch) else pack(programs)
+    X = np.asarray(X)
+    if X.ndim != 2 or X.shape[1] < batch.n_features:
+        raise ValueError(f"X has shape {X.shape}, (rows, {batch.n_features} features) are needed")
+    if X.dtype != np.float64 or not X.flags.c_contiguous:
+        X = np.ascontiguousarray(X, np.float64)
+    hi = len(X) if hi is None else hi
+    if not 0 <= lo <= hi <= len(X):
+        raise ValueError(f"rows {lo} to {hi} of {len(X)}")
+    return batch, X, hi
+
+
+def _run(
+    batch: ProgramBatch,
+    X: np.ndarray,
+    first: int,
+    last: int,
+    lo: int,
+    hi: int,
+    scratch: np.ndarray,
+    out: np.ndarray,
+    invalid: np.ndarray,
+) -> None:
+    batch_kernel(
+        batch.columns,
+        batch.body_opcodes,
+        batch.body_operands,
+        batch.body_at,
+        batch.constants,
+        batch.constant_at,
+        batch.opcodes,
+        batch.operands,
+        batch.code_at,
+        batch.shape,
+        first,
+        last,
+        X,
+        lo,
+        hi,
+        scratch,
+        out,
+        invalid,
+    )

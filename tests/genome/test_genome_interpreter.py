@@ -25,6 +25,7 @@ from apex_nautilus.genome import (
     compile_trees,
     constant,
     evaluate_block,
+    evaluate_blocks,
     evaluate_row,
     feature,
     flatten,
@@ -96,6 +97,24 @@ def test_a_range_reads_the_rows_before_it_and_nothing_after_it():
         assert part.tobytes() == np.ascontiguousarray(whole[:, :, lo:hi]).tobytes()
         for g, program in enumerate(programs):
             assert in_range(program, future, lo, hi, block=100)[0].tobytes() == part[g].tobytes()
+
+
+@pytest.mark.parametrize("rows", [1, 100, 384, 5000])
+def test_blocks_join_to_the_whole_also_where_some_programs_have_fewer_outputs(rows):
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(450, 3))
+    forest = [[random_tree(rng, 3, 5) for _ in range(1 + g % 3)] for g in range(20)]
+    programs = [compile_trees(trees, 3) for trees in forest]
+    whole, _ = evaluate_block(programs, X, lo=7)
+    found = np.concatenate(
+        [out.copy() for _, _, out in evaluate_blocks(programs, X, lo=7, rows=rows)], axis=2
+    )
+    assert found.tobytes() == whole.tobytes()
+
+
+def test_blocks_of_no_rows_are_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        next(evaluate_blocks([compile_trees([feature(0)], 1)], np.zeros((5, 1)), rows=0))
 
 
 def test_threads_and_batching_do_not_change_a_bit():
