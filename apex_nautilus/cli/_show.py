@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console_of_width", "fresh_folder", "show_table"]
+__all__ = ["console_of_width", "fresh_folder", "show_table", "teller"]
 
 _MARK = ".apex-made"
 _LOG_WIDTH = 160
@@ -24,6 +25,16 @@ def console_of_width() -> Console:
 
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_LOG_WIDTH)
+
+
+def teller(console: Console) -> Callable[[str], None]:
+    """A function that prints a line with the seconds gone by since it was made."""
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began:5.0f} s[/dim]  {text}", soft_wrap=True)
+
+    return say
 
 
 def show_table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
@@ -50,14 +49,11 @@ def command(seed: int, out: Path, arena_minutes: float | None, history_minutes: 
     """
     from dataclasses import replace
 
-    from apex_nautilus.cli._show import console_of_width, fresh_folder
+    from apex_nautilus.cli._show import console_of_width, fresh_folder, teller
 
-    began = time.monotonic()
     console = console_of_width()
 
-    def say(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:5.0f} s[/dim]  {text}", soft_wrap=True)
-
+    say = teller(console)
     fresh_folder(out)
     say("loading; the first run on a machine compiles its kernels (a minute or so), later runs start at once")
     from apex_nautilus.cli._demo import page

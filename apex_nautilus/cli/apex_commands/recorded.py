@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
@@ -60,14 +59,11 @@ def command(
     part is opened
     once, by the Forge's replay and by Nautilus. Beside each trades a genome drawn by lot that claims to win.
     """
-    from apex_nautilus.cli._show import console_of_width, fresh_folder, show_table
+    from apex_nautilus.cli._show import console_of_width, fresh_folder, show_table, teller
 
-    began = time.monotonic()
     console = console_of_width()
 
-    def say(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:5.0f} s[/dim]  {text}", soft_wrap=True)
-
+    say = teller(console)
     fresh_folder(out)
     say("loading; the first run on a machine compiles its kernels (a minute or so), later runs start at once")
     from apex_nautilus.cli._demo import page
