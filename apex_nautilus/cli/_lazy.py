@@ -16,9 +16,9 @@ __all__ = ["ModuleGroup"]
 class ModuleGroup(click.Group):
     """Group of the commands found in `package`, one module a verb (`new_strategy.py` is `new-strategy`).
 
-    The one-line help of each verb is the first line of its module's docstring, read from the source
-    without importing
-    it: Nautilus and numba take seconds to import, a list of verbs must not.
+    A verb that is a keyword of Python has an underscore behind its module's name (`import_.py`). The one-line
+    help of each verb is the first line of its module's docstring, read from the source without importing it:
+    Nautilus and numba take seconds to import, a list of verbs must not.
     """
 
     def __init__(self, *args, package: str, **kwargs):
@@ -34,7 +34,7 @@ class ModuleGroup(click.Group):
             for m in pkgutil.iter_modules(spec.submodule_search_locations)
             if not m.name.startswith("_")
         ]
-        return {name.replace("_", "-"): f"{self._package}.{name}" for name in sorted(names)}
+        return {name.rstrip("_").replace("_", "-"): f"{self._package}.{name}" for name in sorted(names)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._modules())

@@ -17,7 +17,7 @@ import io
 import os
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +26,7 @@ import numpy as np
 
 from apex_nautilus.data.catalog import CatalogWriter, settle_instrument
 from apex_nautilus.data.errors import ImportRefused
+from apex_nautilus.data.importers.registry import Importer, register
 from apex_nautilus.data.importers.report import ImportReport, RowLedger, TouchCheck
 from apex_nautilus.data.importers.reports_kept import keep_report
 from apex_nautilus.data.importers.sequence_rule import DiffIds, SequenceRule, Verdict
@@ -533,3 +534,40 @@ def import_binance_capture(
     report.files = list(written.files)
     keep_report(catalog_path, report)
     return report
+
+
+def _run(
+    paths: Sequence[Path],
+    catalog: Path,
+    *,
+    instrument: str,
+    max_bad_share: float,
+    allow_truncated: bool,
+    replace: bool,
+    progress: Callable[[str], None],
+) -> list[ImportReport]:
+    report = import_binance_capture(
+        paths,
+        catalog,
+        instrument,
+        max_bad_share=max_bad_share,
+        allow_truncated=allow_truncated,
+        replace=replace,
+    )
+    return [report]
+
+
+register(
+    Importer(
+        kind="binance-capture",
+        help="""Raw Binance websocket captures of one symbol.
+
+    PATHS follow one another in time. Each line is `<receive_ns> <json>`: depth, trade and bookTicker streams
+    and a REST depth snapshot; gzip or plain text. BTCUSDT-PERP.BINANCE is the perpetual,
+    BTCUSDT.BINANCE spot.
+    """,
+        run=_run,
+        instrument="required",
+        allow_truncated=True,
+    )
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from pyarrow import feather
 from apex_nautilus.data.bars import bar_type_name
 from apex_nautilus.data.catalog import CatalogWriter, settle_instrument
 from apex_nautilus.data.errors import DataError, ImportRefused
+from apex_nautilus.data.importers.registry import Importer, register
 from apex_nautilus.data.importers.report import ImportReport, RowLedger
 from apex_nautilus.data.importers.reports_kept import keep_report
 from apex_nautilus.data.instruments import binance_instrument, infer_instrument
@@ -239,3 +240,28 @@ def _import_file(
     )
     keep_report(catalog_path, report)
     return report
+
+
+def _run(
+    paths: Sequence[Path],
+    catalog: Path,
+    *,
+    max_bad_share: float,
+    replace: bool,
+    progress: Callable[[str], None],
+) -> list[ImportReport]:
+    return import_freqtrade(paths, catalog, max_bad_share=max_bad_share, replace=replace)
+
+
+register(
+    Importer(
+        kind="freqtrade",
+        help="""freqtrade candles (feather).
+
+    Pair, timeframe and market are read from each file's name: BTC_USDT-5m.feather is spot,
+    BTC_USDT_USDT-5m-futures.feather the perpetual.
+    """,
+        run=_run,
+        instrument="never",
+    )
+)

@@ -1,0 +1,1 @@
+"""The verbs of `apex data`, one module each."""

@@ -1,0 +1,63 @@
+"""Build a dataset, what the Forge evolves on, from a catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from apex_nautilus.cli._data import catalog_option, clear_errors, json_option
+from apex_nautilus.cli._numbers import FiniteRange
+from apex_nautilus.data import build_dataset
+from apex_nautilus.data.build import DEFAULT_HALF_SPREAD_BPS
+from apex_nautilus.features import names
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--instrument", required=True, metavar="ID")
+@click.option(
+    "--clock",
+    type=click.Choice(["book", "1s", "1m", "5m", "15m"]),
+    default="5m",
+    show_default=True,
+    help="When a row is decided.",
+)
+@click.option(
+    "--features", default=None, metavar="A,B,...", help="Names in the order of the columns; default all."
+)
+@click.option("--conflate-ms", type=click.IntRange(min=0), default=0, help="Thin the book clock.")
+@click.option(
+    "--half-spread-bps",
+    type=FiniteRange(0.0, 1000.0),
+    default=DEFAULT_HALF_SPREAD_BPS,
+    show_default=True,
+    help="Modelled half spread of bars.",
+)
+@catalog_option
+@json_option
+def command(
+    out: Path,
+    instrument: str,
+    clock: str,
+    features: str | None,
+    conflate_ms: int,
+    half_spread_bps: float,
+    catalog: Path,
+    as_json: bool,
+) -> None:
+    """Build a dataset folder OUT from the catalog."""
+    kind = "book" if clock in ("book", "1s") else "bar"
+    wanted = names(kind) if features is None else tuple(n.strip() for n in features.split(",") if n.strip())
+    with clear_errors():
+        built = build_dataset(
+            catalog, instrument, clock, wanted, out, conflate_ms=conflate_ms, half_spread_bps=half_spread_bps
+        )
+    if as_json:
+        click.echo(msgspec.json.encode(built.card))
+    else:
+        click.echo(
+            f"{out}: {len(built):,} rows of {len(wanted)} features at {clock}, path of "
+            f"{built.path_ts_ns.shape[0]:,} {'bars' if built.is_bars else 'books'}\nid {built.id}"
+        )
