@@ -22,7 +22,7 @@ from apex_nautilus.data.labels import Bracket, label_bars, label_book
 from apex_nautilus.data.npy_append import NpyAppender
 from apex_nautilus.data.splits import Splits, time_splits
 from apex_nautilus.features import EVENT, KIND_TRADE, BookFeatures, BookRows
-from apex_nautilus.risk import InstrumentSpec
+from apex_nautilus.risk import InstrumentSpec, require_linear
 from apex_nautilus.store.atomic import fsync_directory, write_atomic
 
 __all__ = [
@@ -182,8 +182,13 @@ class Dataset:
         Raises
         ------
         DatasetError
-            When the range lies outside the dataset.
+            When the range lies outside the dataset, or the instrument is inverse: returns and fees of a
+            label are counted in the quote currency.
         """
+        try:
+            require_linear(self.instrument, "labelling")
+        except ValueError as e:
+            raise DatasetError(str(e)) from e
         if isinstance(bracket, np.void):
             bracket = Bracket.of_rules(bracket)
         lo, hi = rows if rows is not None else (0, len(self))

@@ -49,7 +49,7 @@ from apex_nautilus.risk.decision import (
     decide_kernel,
     ruined_kernel,
 )
-from apex_nautilus.risk.instrument import InstrumentSpec
+from apex_nautilus.risk.instrument import InstrumentSpec, require_linear
 from apex_nautilus.risk.kelly import (
     STAKE_NOTIONAL,
     STAKE_RISK,
@@ -104,6 +104,7 @@ __all__ = [
     "net_reward_risk_kernel",
     "quantity",
     "quantity_units_kernel",
+    "require_linear",
     "return_deviation_kernel",
     "round_trip_cost",
     "round_trip_cost_kernel",

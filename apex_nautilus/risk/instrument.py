@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-KINDS = ("linear_perp", "spot")
+KINDS = ("linear_perp", "spot", "inverse_perp")
 
 
 def _whole_steps(value: float, precision: int, name: str, instrument_id: str) -> int:
@@ -40,8 +40,9 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Nautilus instrument id, ``BTCUSDT-LINEAR.BYBIT``.
     base, quote : str
         Currency codes. Money (equity, fees, notional) is counted in `quote`.
-    kind : {"linear_perp", "spot"}
-        On spot a short signal only closes.
+    kind : {"linear_perp", "spot", "inverse_perp"}
+        On spot a short signal only closes. An inverse perpetual is sized in contracts and settled in `base`:
+        its data can be stored and looked at, decisions about money refuse it (`require_linear`).
     price_precision, size_precision : int
         Decimal places of prices and sizes, 0 to 16.
     tick, lot : float
@@ -52,6 +53,9 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Smallest order value in quote units; 0 where the venue has none.
     maker_fee, taker_fee : float
         Share of the notional, 0.0002 = 2 bps. Negative is a rebate.
+    multiplier : float
+        Quote units that one contract of an inverse perpetual stands for (100 for BTCUSD at Binance); 1 for
+        every other kind.
 
     Raises
     ------
@@ -62,7 +66,7 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     id: str
     base: str
     quote: str
-    kind: Literal["linear_perp", "spot"] = "linear_perp"
+    kind: Literal["linear_perp", "spot", "inverse_perp"] = "linear_perp"
     price_precision: int
     size_precision: int
     tick: float
@@ -72,6 +76,7 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_notional: float = 0.0
     maker_fee: float = 0.0
     taker_fee: float = 0.0
+    multiplier: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -101,6 +106,15 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise ValueError(
                     f"instrument {self.id}: {name} is a share of the notional in [-0.01, 0.1], got {value!r}"
                 )
+        if not math.isfinite(self.multiplier) or self.multiplier <= 0.0:
+            raise ValueError(
+                f"instrument {self.id}: multiplier must be finite and positive, got {self.multiplier!r}"
+            )
+        if self.multiplier != 1.0 and not self.is_inverse:
+            raise ValueError(
+                f"instrument {self.id}: multiplier is the size of a contract of an inverse perpetual; a "
+                f"{self.kind} has 1, got {self.multiplier!r}"
+            )
 
     @property
     def tick_units(self) -> int:
@@ -117,6 +131,16 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """Whether a position can only be long."""
         return self.kind == "spot"
 
+    @property
+    def is_inverse(self) -> bool:
+        """Whether sizes are contracts and profit is paid in the base currency."""
+        return self.kind == "inverse_perp"
+
+    @property
+    def settlement(self) -> str:
+        """Code of the currency that profit and fees are paid in."""
+        return self.base if self.is_inverse else self.quote
+
     def price(self, units: int) -> float:
         """Return the float price of `units` of ``10**-price_precision``."""
         return units / 10**self.price_precision
@@ -124,3 +148,26 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def size(self, units: int) -> float:
         """Return the float size of `units` of ``10**-size_precision``."""
         return units / 10**self.size_precision
+
+
+def require_linear(instrument: InstrumentSpec, purpose: str) -> None:
+    """Refuse an instrument whose profit is not size times price difference in the quote currency.
+
+    Parameters
+    ----------
+    instrument : InstrumentSpec
+        Anything but an inverse perpetual passes.
+    purpose : str
+        What would be counted wrongly, for the message: ``"sizing"``.
+
+    Raises
+    ------
+    ValueError
+        When it is an inverse perpetual.
+    """
+    if instrument.is_inverse:
+        raise ValueError(
+            f"instrument {instrument.id}: {purpose} of an inverse (coin-margined) contract is not supported: "
+            f"its profit is in {instrument.base}, and all money here is counted in the quote currency. Its "
+            "data serve for features and datasets; trade the linear contract of the same coin"
+        )

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from apex_nautilus.risk.bracket import STOP_BPS, STOP_VOLATILITY
-from apex_nautilus.risk.instrument import InstrumentSpec
+from apex_nautilus.risk.instrument import InstrumentSpec, require_linear
 from apex_nautilus.risk.kelly import STAKE_NOTIONAL, STAKE_RISK
 
 MAX_KNOTS = 32
@@ -203,8 +203,10 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec) -> np.void:
     Raises
     ------
     ValueError
-        When a field is outside its range; the message names genome and field.
+        When a field is outside its range; the message names genome and field. When the instrument is
+        inverse.
     """
+    require_linear(instrument, "sizing")
     record = np.zeros(1, dtype=RULES)[0]
     where = f"genome {genome.id or '<unsealed>'}"
     record["entry_threshold"] = _number(genome.entry_threshold, "entry_threshold", where, 0.0, 1e12)

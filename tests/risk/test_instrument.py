@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from apex_nautilus.risk import InstrumentSpec
+from apex_nautilus.risk import InstrumentSpec, require_linear
 
 BTC = {
     "id": "BTCUSDT-PERP.BINANCE",
@@ -49,8 +49,19 @@ def test_it_survives_json():
         ({"max_qty": float("inf")}, "max_qty"),
         ({"taker_fee": 5.0}, "taker_fee"),
         ({"id": ""}, "id is empty"),
+        ({"multiplier": 100.0}, "a linear_perp has 1"),
+        ({"kind": "inverse_perp", "multiplier": 0.0}, "multiplier must be finite and positive"),
     ],
 )
 def test_a_field_outside_its_range_is_named(change, says):
     with pytest.raises(ValueError, match=says):
         InstrumentSpec(**BTC | change)
+
+
+def test_an_inverse_contract_is_known_but_no_money_is_counted_in_it():
+    spec = InstrumentSpec(**BTC | {"kind": "inverse_perp", "quote": "USD", "multiplier": 100.0})
+    assert (spec.settlement, spec.is_inverse, spec.is_spot) == ("BTC", True, False)
+    with pytest.raises(ValueError, match="sizing of an inverse .* its profit is in BTC"):
+        require_linear(spec, "sizing")
+    require_linear(InstrumentSpec(**BTC), "sizing")
+    assert InstrumentSpec(**BTC).settlement == "USDT"
