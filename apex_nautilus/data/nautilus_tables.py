@@ -7,6 +7,7 @@ checked here, so that an engine that stores something else is refused instead of
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import numpy as np
@@ -193,18 +194,19 @@ def _currency(code: str) -> Currency:
 
 
 def to_nautilus_instrument(spec: InstrumentSpec) -> Instrument:
-    """Return the Nautilus instrument of `spec`: CryptoPerpetual for a linear perpetual, CurrencyPair for
-    spot.
+    """Return the Nautilus instrument of `spec`: CryptoPerpetual for a perpetual, CurrencyPair for spot.
 
     Margins are those of 20x leverage; time stamps are 0, so that writing it again gives the same file.
     """
     instrument_id = InstrumentId.from_str(spec.id)
-    raw_symbol = Symbol(instrument_id.symbol.value.removesuffix("-PERP").removesuffix("-LINEAR"))
+    name = re.sub(r"-(PERP|LINEAR|INVERSE|SPOT)$", "", instrument_id.symbol.value)
+    if spec.is_inverse and instrument_id.venue.value == "BINANCE":
+        name += "_PERP"
     base, quote = _currency(spec.base), _currency(spec.quote)
     size = f"{{:.{spec.size_precision}f}}"
     common = {
         "instrument_id": instrument_id,
-        "raw_symbol": raw_symbol,
+        "raw_symbol": Symbol(name),
         "base_currency": base,
         "quote_currency": quote,
         "price_precision": spec.price_precision,
@@ -223,8 +225,9 @@ def to_nautilus_instrument(spec: InstrumentSpec) -> Instrument:
         return CurrencyPair(**common)
     return CryptoPerpetual(
         **common,
-        settlement_currency=quote,
-        is_inverse=False,
+        settlement_currency=_currency(spec.settlement),
+        is_inverse=spec.is_inverse,
+        multiplier=Quantity.from_str(f"{Decimal(repr(spec.multiplier)).normalize():f}"),
         margin_init=Decimal("0.05"),
         margin_maint=Decimal("0.025"),
     )
@@ -236,21 +239,29 @@ def _exact(value: Price | Quantity | Money | None, missing: float) -> float:
 
 
 def from_nautilus_instrument(instrument: Instrument) -> InstrumentSpec:
-    """Return the `InstrumentSpec` of a linear CryptoPerpetual or a CurrencyPair.
+    """Return the `InstrumentSpec` of a CryptoPerpetual or a CurrencyPair.
 
     Raises
     ------
     DataError
-        For any other kind of instrument, inverse contracts among them.
+        For any other kind of instrument, a linear perpetual with a multiplier, or one settled in a third
+        currency.
     """
+    multiplier = _exact(instrument.multiplier, 1.0)
     if isinstance(instrument, CurrencyPair):
         kind = "spot"
-    elif isinstance(instrument, CryptoPerpetual) and not instrument.is_inverse:
-        kind = "linear_perp"
+    elif isinstance(instrument, CryptoPerpetual):
+        kind = "inverse_perp" if instrument.is_inverse else "linear_perp"
+        pays = instrument.base_currency if instrument.is_inverse else instrument.quote_currency
+        if instrument.settlement_currency != pays or (multiplier != 1.0 and not instrument.is_inverse):
+            raise DataError(
+                f"{instrument.id}: settled in {instrument.settlement_currency} with a multiplier of "
+                f"{instrument.multiplier}, which is not known here; known are linear perpetuals settled in "
+                "their quote currency and inverse ones settled in their base currency"
+            )
     else:
         raise DataError(
-            f"{instrument.id}: a {type(instrument).__name__} cannot be traded here; known are linear "
-            f"perpetuals and spot"
+            f"{instrument.id}: a {type(instrument).__name__} is not known here; known are perpetuals and spot"
         )
     return InstrumentSpec(
         id=instrument.id.value,
@@ -266,4 +277,5 @@ def from_nautilus_instrument(instrument: Instrument) -> InstrumentSpec:
         min_notional=_exact(instrument.min_notional, 0.0),
         maker_fee=float(instrument.maker_fee),
         taker_fee=float(instrument.taker_fee),
+        multiplier=multiplier,
     )

@@ -404,7 +404,10 @@ def test_bars_come_back_and_time_ranges_are_half_open(tmp_path):
         write_bars(tmp_path, BTC, bars[::-1], name)
 
 
-@pytest.mark.parametrize("instrument_id", ["BTCUSDT-PERP.BINANCE", "ETHUSDT-PERP.BINANCE", "SOLUSDT.BINANCE"])
+@pytest.mark.parametrize(
+    "instrument_id",
+    ["BTCUSDT-PERP.BINANCE", "ETHUSDT-PERP.BINANCE", "SOLUSDT.BINANCE", "BTCUSD-PERP.BINANCE"],
+)
 def test_an_instrument_survives_nautilus(instrument_id):
     spec = binance_instrument(instrument_id)
     assert from_nautilus_instrument(to_nautilus_instrument(spec)) == spec

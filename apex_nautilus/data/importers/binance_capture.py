@@ -30,7 +30,7 @@ from apex_nautilus.data.importers.registry import Importer, register
 from apex_nautilus.data.importers.report import ImportReport, RowLedger, TouchCheck
 from apex_nautilus.data.importers.reports_kept import keep_report
 from apex_nautilus.data.importers.sequence_rule import DiffIds, SequenceRule, Verdict
-from apex_nautilus.data.instruments import binance_instrument, parse_symbol
+from apex_nautilus.data.instruments import binance_instrument, parse_symbol, raw_symbol
 from apex_nautilus.data.ladder import Ladder
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE, scale
 from apex_nautilus.risk import InstrumentSpec
@@ -115,13 +115,13 @@ class BinanceCapture:
         self, instrument: InstrumentSpec, *, max_bad_share: float = 0.001, allow_truncated: bool = False
     ):
         self._spec = instrument
-        self._symbol, kind = parse_symbol(instrument.id)
+        self._symbol = raw_symbol(instrument.id)
         self._allow_truncated = allow_truncated
         self._price_scale = scale(instrument.price_precision)
         self._size_scale = scale(instrument.size_precision)
         self.rows = RowLedger(max_bad_share)
         self.touch = TouchCheck()
-        self._rule = SequenceRule(futures=kind != "spot")
+        self._rule = SequenceRule(futures=parse_symbol(instrument.id)[1] != "spot")
         self._ladder = Ladder()
         self._lost = False  # whether the book was ever lost after a snapshot
         self._buffer: deque[tuple[DiffIds, np.ndarray, bool]] = deque(maxlen=_BUFFERED_DIFFS)
@@ -235,8 +235,7 @@ class BinanceCapture:
 
     def _check_symbol(self, symbol: str) -> None:
         if symbol and symbol != self._symbol:
-            remark = ", a coin-margined contract, which cannot be imported" if "_PERP" in symbol else ""
-            raise _Refused("wrong_symbol", f"{symbol[:40]}, not {self._symbol}{remark}")
+            raise _Refused("wrong_symbol", f"{symbol[:40]}, not {self._symbol}")
 
     # ---- numbers
 
@@ -491,7 +490,8 @@ def import_binance_capture(
     Parameters
     ----------
     paths : files that follow one another in time (gzip or plain text).
-    instrument_id : ``BTCUSDT-PERP.BINANCE`` (USDT-margined) or ``BTCUSDT.BINANCE`` (spot).
+    instrument_id : ``BTCUSDT-PERP.BINANCE`` (USDT-margined), ``BTCUSD-PERP.BINANCE`` (coin-margined)
+        or ``BTCUSDT.BINANCE`` (spot).
     max_bad_share, allow_truncated : as in `BinanceCapture`.
     replace : take the place of stored data over the same span.
     instrument : specification to use instead of the built-in table's.

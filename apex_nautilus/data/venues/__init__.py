@@ -1,0 +1,1 @@
+"""What single venues say about their instruments. One venue a module."""
