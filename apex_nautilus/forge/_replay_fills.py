@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apex_nautilus.forge._replay_jit import kernel
 from apex_nautilus.forge._replay_records import EXIT_MAX_HOLD, EXIT_STOP, EXIT_TAKE_PROFIT
-from apex_nautilus.risk import walk_kernel
+from apex_nautilus.risk import bar_fill_kernel, walk_kernel
 
 #: Path events of which the market keeps the extremes: a run of so many without an exit costs one look.
 EXTREMES = 16
@@ -106,21 +106,33 @@ def find_exit(market, side: int, take_profit: float, stop: float, start: int, en
 
 @kernel
 def market_price(market, event: int, direction: int, quantity: float) -> float:
-    """Return the average price of a market order on the book of `event` (of a bar: at its close)."""
+    """Return the average price of a market order on the book of `event`."""
     touch = market.ask[event] if direction > 0 else market.bid[event]
     return walk_kernel(market.depth[event], direction, quantity, touch)
 
 
 @kernel
+def bar_price(market, rules, event: int, direction: int, quantity: float, base: float) -> float:
+    """Return the price of a market order that meets `base` in the bar `event`, slipped by the cost model."""
+    if not market.impact > 0.0:
+        return base
+    return bar_fill_kernel(
+        direction, base, quantity, market.impact, market.sigma[event], market.volume[event],
+        rules.tick_units, rules.price_scale,
+    )  # fmt: skip
+
+
+@kernel
 def exit_price(
-    market, event: int, kind: int, side: int, quantity: float, take_profit: float, stop: float
+    market, rules, event: int, kind: int, side: int, quantity: float, take_profit: float, stop: float
 ) -> float:
     """Return the price at which a position of `side` leaves at `event`."""
     if kind == EXIT_TAKE_PROFIT:
         return take_profit
-    if kind == EXIT_STOP and market.is_bars != 0:
-        # Within a bar the stop is met at its own price, unless the bar opened beyond it.
-        if side > 0:
-            return min(stop, market.open_bid[event])
-        return max(stop, market.open_ask[event])
+    if market.is_bars != 0:
+        base = market.bid[event] if side > 0 else market.ask[event]
+        if kind == EXIT_STOP:
+            # Within a bar the stop is met at its own price, unless the bar opened beyond it.
+            base = min(stop, market.open_bid[event]) if side > 0 else max(stop, market.open_ask[event])
+        return bar_price(market, rules, event, -side, quantity, base)
     return market_price(market, event, -side, quantity)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from apex_nautilus.forge._replay_fills import (
+    bar_price,
     exit_price,
     find_exit,
     first_at_or_after,
@@ -89,7 +90,7 @@ def close_position(market, rules, state, result, trades, event: int, kind: int) 
     """Leave the position at `event`, book the trade, and say whether target or ruin has come."""
     side = state.side
     quantity = state.quantity
-    price = exit_price(market, event, kind, side, quantity, state.take_profit, state.stop)
+    price = exit_price(market, rules, event, kind, side, quantity, state.take_profit, state.stop)
     notional = quantity * price
     fee = notional * (rules.maker_fee if kind == EXIT_TAKE_PROFIT else rules.taker_fee)
     before = equity_of(state)
@@ -185,6 +186,7 @@ def try_entry(market, rules, state, result, row, signal, score, size_output, las
     side = order.side
     if market.is_bars != 0:
         price = market.open_ask[fill] if side > 0 else market.open_bid[fill]
+        price = bar_price(market, rules, fill, side, order.quantity, price)
         middle = 0.5 * (market.open_ask[fill] + market.open_bid[fill])
     else:
         price = market_price(market, fill, side, order.quantity)

@@ -44,6 +44,10 @@ class MarketArrays(NamedTuple):
     lowest_bid, highest_bid, lowest_ask, highest_ask : (ceil(M / 16),) float64
         Extremes of `low_bid`, `high_bid`, `low_ask` and `high_ask` over each 16 path events, which an open
         position passes at one look.
+    impact : float
+        k of the cost model of bars; 0 where there is none, and then the two that follow are empty.
+    sigma, volume : (M,) or (0,) float64
+        Forecast deviation of each bar's log return and mean volume of the bars before it, base units.
     """
 
     features: Floats
@@ -64,10 +68,17 @@ class MarketArrays(NamedTuple):
     highest_bid: Floats
     lowest_ask: Floats
     highest_ask: Floats
+    impact: float
+    sigma: Floats
+    volume: Floats
 
 
 class DatasetLike(Protocol):
-    """What `dataset_market` reads of a dataset; the last five are read where `is_bars`."""
+    """What `dataset_market` reads of a dataset; the last five are read where `is_bars`.
+
+    Of bars it also reads, where they are there and not None, `bar_costs`, `path_sigma` and `path_volume`, the
+    cost model and what it says of each bar, and `instrument`, for its price precision.
+    """
 
     is_bars: bool
     features: Floats
@@ -142,6 +153,10 @@ def _scratch_columns(array: NDArray) -> Floats:
     return columns.T
 
 
+_NONE: Floats = np.zeros(0)
+_NONE.flags.writeable = False
+
+
 def _check_path(ts_ns: Integers, row_event: Integers, features: Floats, prices: dict[str, Floats]) -> None:
     for name, array in prices.items():
         if array.shape[0] != ts_ns.shape[0]:
@@ -212,7 +227,7 @@ def book_market(
     return MarketArrays(
         matrix, events, returns, times, bids, asks, bids, bids, asks, asks, bids, asks, levels, 0,
         _extremes(np.fmin, bids), _extremes(np.fmax, bids), _extremes(np.fmin, asks),
-        _extremes(np.fmax, asks),
+        _extremes(np.fmax, asks), 0.0, _NONE, _NONE,
     )  # fmt: skip
 
 
@@ -226,6 +241,10 @@ def bar_market(
     close: ArrayLike,
     half_spread: ArrayLike,
     row_event: ArrayLike | None = None,
+    price_precision: int | None = None,
+    impact: float = 0.0,
+    sigma: ArrayLike | None = None,
+    volume: ArrayLike | None = None,
 ) -> MarketArrays:
     """Return a market of closed bars.
 
@@ -239,11 +258,19 @@ def bar_market(
         Modelled half spread in price units, positive.
     row_event : (N,) array_like, optional
         Bar at whose close each row is decided; row i at bar i where it is left out.
+    price_precision : int, optional
+        Decimal places of prices. Given it, each bid and ask is the float nearest to its decimal number, so
+        that a price which equals a barrier equals it here too.
+    impact : float
+        k of the cost model (`apex_nautilus.risk.BarCosts`); 0 fills orders of any size at the touch.
+    sigma, volume : (M,) array_like, optional
+        Of each bar, from those before it; needed where `impact` is not 0.
 
     Raises
     ------
     ValueError
-        When shapes disagree, time goes back, a row points outside the bars, or a half spread is not positive.
+        When shapes disagree, time goes back, a row points outside the bars, or a half spread, a sigma or a
+        volume is not what it must be.
     """
     times = _frozen(ts_ns, np.int64, 1, "ts_ns")
     matrix = _columns(features)
@@ -259,8 +286,24 @@ def bar_market(
             "replay: half_spread must be positive; a spread of nothing makes every stop tradable"
         )
 
+    sigmas = volumes = _NONE
+    if impact != 0.0:
+        if sigma is None or volume is None or not (np.isfinite(impact) and impact > 0.0):
+            raise ValueError(
+                f"replay: an impact of {impact!r} needs sigma and volume of every bar and must be positive"
+            )
+        sigmas = _frozen(sigma, np.float64, 1, "sigma")
+        volumes = _frozen(volume, np.float64, 1, "volume")
+        _check_path(times, events, matrix, {"sigma": sigmas, "volume": volumes})
+        if not (np.all(sigmas >= 0.0) and np.all(volumes > 0.0)):
+            raise ValueError("replay: sigma must not be negative and volume must be positive, in every bar")
+
     def shifted(name: str, sign: float) -> Floats:
-        return _frozen(prices[name] + sign * half, np.float64, 1, name)
+        moved = prices[name] + sign * half
+        if price_precision is not None:
+            scale = 10.0**price_precision
+            moved = np.maximum(np.rint(moved * scale), 1.0) / scale
+        return _frozen(moved, np.float64, 1, name)
 
     bids, asks = shifted("close", -1.0), shifted("close", 1.0)
     levels = _frozen(np.zeros((times.shape[0], 4, 0)), np.float64, 3, "depth")
@@ -270,6 +313,7 @@ def bar_market(
         matrix, events, _mid_log_returns(bids, asks, events), times, bids, asks, low_bid, high_bid, low_ask,
         high_ask, shifted("open", -1.0), shifted("open", 1.0), levels, 1, _extremes(np.fmin, low_bid),
         _extremes(np.fmax, high_bid), _extremes(np.fmin, low_ask), _extremes(np.fmax, high_ask),
+        float(impact), sigmas, volumes,
     )  # fmt: skip
 
 
@@ -301,6 +345,14 @@ def dataset_market(dataset: DatasetLike) -> MarketArrays:
     for name, values in bars.items():
         if values is None:
             raise ValueError(f"replay: a dataset of bars without path_{name}; build it again")
+    costs = getattr(dataset, "bar_costs", None)
+    if costs is not None and costs.impact > 0.0:
+        bars |= {"impact": costs.impact, "sigma": dataset.path_sigma, "volume": dataset.path_volume}
+    instrument = getattr(dataset, "instrument", None)
     return bar_market(
-        features=dataset.features, row_event=dataset.row_event, ts_ns=dataset.path_ts_ns, **bars
+        features=dataset.features,
+        row_event=dataset.row_event,
+        ts_ns=dataset.path_ts_ns,
+        price_precision=None if instrument is None else instrument.price_precision,
+        **bars,
     )

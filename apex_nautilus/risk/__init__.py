@@ -13,6 +13,16 @@ from apex_nautilus.risk.account import (
     fill_kernel,
     unrealised_kernel,
 )
+from apex_nautilus.risk.bar_costs import (
+    DEFAULT_BAR_COSTS,
+    BarCostPath,
+    BarCosts,
+    BarCostTracker,
+    bar_cost_path,
+    bar_fill_kernel,
+    bar_touch,
+    slippage_kernel,
+)
 from apex_nautilus.risk.bracket import (
     MidWindow,
     bracket_prices,
@@ -49,6 +59,7 @@ from apex_nautilus.risk.decision import (
     decide_kernel,
     ruined_kernel,
 )
+from apex_nautilus.risk.egarch import Egarch, forward_sigma
 from apex_nautilus.risk.instrument import InstrumentSpec, require_linear
 from apex_nautilus.risk.kelly import (
     STAKE_NOTIONAL,
@@ -69,6 +80,7 @@ __all__ = [
     "ACCOUNT",
     "BELOW_MINIMUM",
     "BRACKET_OUT_OF_RANGE",
+    "DEFAULT_BAR_COSTS",
     "NO_BOOK",
     "NO_DEPTH",
     "NO_EDGE",
@@ -84,10 +96,17 @@ __all__ = [
     "WALK_LEVELS",
     "WARMING_UP",
     "AgentAccount",
+    "BarCostPath",
+    "BarCostTracker",
+    "BarCosts",
     "Decision",
+    "Egarch",
     "InstrumentSpec",
     "MidWindow",
     "balance_kernel",
+    "bar_cost_path",
+    "bar_fill_kernel",
+    "bar_touch",
     "bracket_prices",
     "bracket_units_kernel",
     "calibrate_kernel",
@@ -95,6 +114,7 @@ __all__ = [
     "decide_at_deviation_kernel",
     "decide_kernel",
     "fill_kernel",
+    "forward_sigma",
     "half_kelly",
     "kelly",
     "kelly_kernel",
@@ -110,6 +130,7 @@ __all__ = [
     "round_trip_cost_kernel",
     "ruined_kernel",
     "rules_array",
+    "slippage_kernel",
     "stop_distance",
     "stop_distance_kernel",
     "trading_rules",
