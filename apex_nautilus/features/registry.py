@@ -1,6 +1,6 @@
-"""The table of features: filled by importing the modules of `features.book` and `features.bars`.
+"""The table of features: filled by importing the modules of `features.book`, `.bars` and `.external`.
 
-A new feature is one new module in one of these two packages that calls `register`; nothing else changes.
+A new feature is one new module in one of these packages that calls `register`; nothing else changes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,16 @@ from typing import Any, Final, Literal
 
 BOOK_INPUTS: Final = ("touch", "levels", "trades")
 BAR_INPUTS: Final = ("open", "high", "low", "close", "volume")
+EXTERNAL_INPUTS: Final = ("published",)
 
-_PACKAGES: Final = ("apex_nautilus.features.book", "apex_nautilus.features.bars")
+Kind = Literal["book", "bar", "external"]
+
+_INPUTS: Final = {"book": BOOK_INPUTS, "bar": BAR_INPUTS, "external": EXTERNAL_INPUTS}
+_PACKAGES: Final = (
+    "apex_nautilus.features.book",
+    "apex_nautilus.features.bars",
+    "apex_nautilus.features.external",
+)
 
 
 class FeatureError(ValueError):
@@ -45,6 +53,14 @@ class Kernels:
     parameters: tuple[int, ...] = ()
 
 
+def _is_published(view: Any, state: Any) -> float:
+    raise FeatureError("an external feature is published, not computed; see apex_nautilus.features.external")
+
+
+PUBLISHED: Final = Kernels(value=_is_published)
+"""Stands for the code of a feature that has none: its values come from outside."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
     """What a feature is.
@@ -53,14 +69,14 @@ class FeatureSpec:
     ----------
     name : str
         How genomes call it.
-    kind : {"book", "bar"}
-        Whether it is computed from market events or from closed bars.
+    kind : {"book", "bar", "external"}
+        Whether it is computed from market events, from closed bars, or published from outside.
     unit : str
         Unit of the value.
     low, high : float
         The value never leaves [low, high]; infinite where there is no bound.
     inputs : tuple of str
-        What it reads: "touch", "levels", "trades", or the columns of a bar.
+        What it reads: "touch", "levels", "trades", the columns of a bar, or "published".
     warmup_rows, warmup_ns, warmup_trades : int
         A row is warm when it has that many rows before it, when that much time has passed since the first
         whole book (bars: when bars of that much time came before), and when that many trades have been
@@ -71,10 +87,12 @@ class FeatureSpec:
         Definition, and the paper or book it is from.
     kernels : Kernels
         The code.
+    stale_after_ns : int
+        External features: a value older than this counts no more and the neutral one takes its place.
     """
 
     name: str
-    kind: Literal["book", "bar"]
+    kind: Kind
     unit: str
     low: float
     high: float
@@ -86,9 +104,10 @@ class FeatureSpec:
     warmup_ns: int = 0
     warmup_trades: int = 0
     neutral: float = 0.0
+    stale_after_ns: int = 0
 
     def __post_init__(self) -> None:
-        allowed = BOOK_INPUTS if self.kind == "book" else BAR_INPUTS
+        allowed = _INPUTS[self.kind]
         unknown = sorted(set(self.inputs) - set(allowed))
         if unknown:
             known = ", ".join(allowed)
@@ -101,6 +120,11 @@ class FeatureSpec:
             raise FeatureError(f"feature {self.name!r}: state_size is too small for its parameters")
         if min(self.warmup_rows, self.warmup_ns, self.warmup_trades) < 0:
             raise FeatureError(f"feature {self.name!r}: a warm-up cannot be negative")
+        if (self.kind == "external") != (self.stale_after_ns > 0):
+            raise FeatureError(
+                f"feature {self.name!r}: stale_after_ns must be positive for external features and 0 for "
+                f"others, got {self.stale_after_ns!r}"
+            )
 
     def is_warm(self, row_age: tuple[int, int, int]) -> bool:
         """Whether a row of this age (rows, nanoseconds and trades before it) is past the warm-up."""
@@ -155,13 +179,13 @@ def get(name: str) -> FeatureSpec:
         ) from None
 
 
-def names(kind: Literal["book", "bar"] | None = None) -> tuple[str, ...]:
+def names(kind: Kind | None = None) -> tuple[str, ...]:
     """Return the names of all features, or of those of one kind, sorted."""
     _load()
     return tuple(sorted(n for n, s in _registry.items() if kind is None or s.kind == kind))
 
 
-def resolve(wanted: Iterable[str], kind: Literal["book", "bar"]) -> tuple[FeatureSpec, ...]:
+def resolve(wanted: Iterable[str], kind: Kind) -> tuple[FeatureSpec, ...]:
     """Return the specs of a set of features of one kind, in order.
 
     Raises
@@ -189,4 +213,14 @@ def resolve(wanted: Iterable[str], kind: Literal["book", "bar"]) -> tuple[Featur
     return tuple(specs)
 
 
-__all__ = ["FeatureError", "FeatureSpec", "Kernels", "get", "names", "register", "resolve"]
+__all__ = [
+    "PUBLISHED",
+    "FeatureError",
+    "FeatureSpec",
+    "Kernels",
+    "Kind",
+    "get",
+    "names",
+    "register",
+    "resolve",
+]
