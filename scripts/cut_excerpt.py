@@ -1,6 +1,7 @@
 """Cut the recordings under tests/data out of the originals: lines and candles as they are, only fewer.
 
     python scripts/cut_excerpt.py capture SOURCE.gz TARGET.gz --seconds 90
+    python scripts/cut_excerpt.py capture SOURCE.gz TARGET.gz --seconds 40 --ticker-every 0
     python scripts/cut_excerpt.py candles SOURCE.feather TARGET.feather --from 2025-04-01 --days 10
 
 The gzip stream carries no name and no time, so that cutting again gives the same bytes.
@@ -16,9 +17,13 @@ from pathlib import Path
 import polars as pl
 
 
-def cut_capture(source: Path, target: Path, seconds: float) -> int:
-    """Copy the first `seconds` of a capture, by its receive times; return the lines copied."""
-    lines = 0
+def cut_capture(source: Path, target: Path, seconds: float, ticker_every: int = 1) -> int:
+    """Copy the first `seconds` of a capture, by its receive times; return the lines copied.
+
+    Of the bookTicker lines, which say again what the book says, only every `ticker_every`-th is kept; 0 keeps
+    none.
+    """
+    lines = tickers = 0
     end = None
     with (
         gzip.open(source, "rb") as read,
@@ -30,6 +35,10 @@ def cut_capture(source: Path, target: Path, seconds: float) -> int:
             end = receive + round(seconds * 1e9) if end is None else end
             if receive >= end:
                 break
+            if b"@bookTicker" in line[:80]:
+                tickers += 1
+                if not ticker_every or tickers % ticker_every:
+                    continue
             write.write(line)
             lines += 1
     return lines
@@ -54,11 +63,12 @@ def main() -> None:
         sub.add_argument("source", type=Path)
         sub.add_argument("target", type=Path)
     kinds.choices["capture"].add_argument("--seconds", type=float, required=True)
+    kinds.choices["capture"].add_argument("--ticker-every", type=int, default=1)
     kinds.choices["candles"].add_argument("--from", dest="first", type=date.fromisoformat, required=True)
     kinds.choices["candles"].add_argument("--days", type=int, required=True)
     args = parser.parse_args()
     if args.kind == "capture":
-        print(f"{cut_capture(args.source, args.target, args.seconds)} lines")
+        print(f"{cut_capture(args.source, args.target, args.seconds, args.ticker_every)} lines")
     else:
         print(f"{cut_candles(args.source, args.target, args.first, args.days)} candles")
 

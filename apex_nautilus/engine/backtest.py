@@ -20,6 +20,7 @@ from nautilus_trader.model.objects import Currency
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
 from apex_nautilus.engine.config import (
+    AgentConfig,
     BacktestConfig,
     ConfigError,
     agent_config,
@@ -32,6 +33,7 @@ from apex_nautilus.engine.config import (
 from apex_nautilus.engine.market_data import batches, data_span
 from apex_nautilus.engine.marks import MarkKeeper
 from apex_nautilus.engine.records import FillRecord, TradeRecord
+from apex_nautilus.engine.strategy_source import source_file
 from apex_nautilus.store import LedgerWriter, StoreError, check_name, write_atomic
 from apex_nautilus.store.atomic import fsync_directory, move
 
@@ -296,7 +298,8 @@ def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> N
     final.parent.mkdir(parents=True, exist_ok=True)
     staging = final.parent / f".{final.name}.writing"
     shutil.rmtree(staging, ignore_errors=True)  # what a killed run left behind
-    (staging / "genomes").mkdir(parents=True)
+    staging.mkdir(parents=True)
+    (staging / "genomes").mkdir()
     (staging / "ledger").mkdir()
     (staging / "marks").mkdir()
     # Where things are on this machine does not belong to the record of a run; what they hold does.
@@ -304,13 +307,11 @@ def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> N
         config,
         catalog=os.path.basename(config.catalog),
         runs="..",
-        agents=[msgspec.structs.replace(a, genome=f"genomes/{a.slot}.json") for a in config.agents],
+        agents=[_kept(agent, staging) for agent in config.agents],
     )
     write_atomic(
         staging / "config.json", msgspec.json.format(msgspec.json.encode(portable), indent=2) + b"\n"
     )
-    for agent in config.agents:
-        write_atomic(staging / "genomes" / f"{agent.slot}.json", Path(agent.genome).read_bytes())
     with LedgerWriter(staging / "ledger" / "backtest.jsonl", "backtest", group_commit=1_000_000) as ledger:
         ledger.append_many(_ledger_lines(result))
     for agent in result.agents:
@@ -322,6 +323,20 @@ def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> N
     )
     fsync_directory(staging)
     move(staging, final)
+
+
+def _kept(agent: AgentConfig, folder: Path) -> AgentConfig:
+    """Copy what the agent trades by into a run's folder; return its configuration as seen from there."""
+    if agent.strategy is None:
+        write_atomic(folder / "genomes" / f"{agent.slot}.json", Path(str(agent.genome)).read_bytes())
+        return msgspec.structs.replace(agent, genome=f"genomes/{agent.slot}.json")
+    file = source_file(agent.strategy)
+    if not file:
+        return agent  # an installed module: its version is the package's
+    (folder / "strategies").mkdir(exist_ok=True)
+    write_atomic(folder / "strategies" / f"{agent.slot}.py", Path(file).read_bytes())
+    name = agent.strategy.rpartition(":")[2]
+    return msgspec.structs.replace(agent, strategy=f"strategies/{agent.slot}.py:{name}")
 
 
 def _ledger_lines(result: BacktestResult) -> list[tuple[str, int, dict]]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from nautilus_trader.backtest.config import (
@@ -24,6 +24,11 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.risk.config import RiskEngineConfig
 from nautilus_trader.trading.config import ImportableControllerConfig, ImportableStrategyConfig
 
+from apex_nautilus.engine.strategy_source import (
+    StrategySourceError,
+    absolute_source,
+    find_strategy,
+)
 from apex_nautilus.store import StoreError, check_name
 
 __all__ = [
@@ -55,7 +60,7 @@ class ConfigError(ValueError):
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One agent: a genome in a slot.
+    """One agent in a slot: a genome, or a strategy written by hand.
 
     Parameters
     ----------
@@ -63,19 +68,26 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Its name in tables, ledgers and reports.
     instrument_id : str
         What it trades; the genome must name the same.
-    genome : str
+    genome : str, optional
         Path of a genome or champion file; relative to the configuration file.
+    strategy : str, optional
+        In place of a genome: ``FILE.py:Class``, relative to the configuration file, or
+        ``package.module:Class``. Its code is run.
+    parameters : dict
+        Fields of the strategy's own configuration class.
     capital : float
         Its own money, quote units.
     legs : {"native", "emulated"}
         Where stop and take-profit live; see `ApexStrategyConfig`.
     multiplier : float
-        Scales every order.
+        Scales every order of a genome.
     """
 
     slot: str
     instrument_id: str
-    genome: str
+    genome: str | None = None
+    strategy: str | None = None
+    parameters: dict[str, Any] = {}
     capital: float = 200.0
     legs: Literal["native", "emulated"] = "native"
     multiplier: float = 1.0
@@ -201,8 +213,14 @@ def load_config(path: str | os.PathLike[str]) -> BacktestConfig:
         config,
         catalog=str((folder / config.catalog).resolve()),
         runs=str((folder / config.runs).resolve()),
-        agents=[msgspec.structs.replace(a, genome=str((folder / a.genome).resolve())) for a in config.agents],
+        agents=[_absolute(agent, folder) for agent in config.agents],
     )
+
+
+def _absolute(agent: AgentConfig, folder: Path) -> AgentConfig:
+    if agent.strategy is not None:
+        return msgspec.structs.replace(agent, strategy=absolute_source(agent.strategy, folder))
+    return msgspec.structs.replace(agent, genome=str((folder / str(agent.genome)).resolve()))
 
 
 def next_run_id(runs: str | os.PathLike[str], name: str) -> str:
@@ -272,6 +290,12 @@ def _check(config: BacktestConfig) -> None:
             raise ConfigError(f"{where}.slot: {error}") from None
         if slots.index(agent.slot) != i:
             raise ConfigError(f"{where}.slot: {agent.slot!r} is taken by agents[{slots.index(agent.slot)}]")
+        if (agent.genome is None) == (agent.strategy is None):
+            raise ConfigError(f"{where}: name either a genome or a strategy")
+        if agent.strategy is None and agent.parameters:
+            raise ConfigError(f"{where}.parameters: a genome takes none; they are for a strategy")
+        if agent.strategy is not None and agent.multiplier != 1.0:
+            raise ConfigError(f"{where}.multiplier: scales the orders of genomes, a strategy sizes its own")
         _positive(agent.capital, f"{where}.capital")
         if not (math.isfinite(agent.multiplier) and agent.multiplier >= 0.0):
             raise ConfigError(
@@ -313,16 +337,29 @@ def marks_config(interval_s: float) -> ImportableActorConfig:
 
 
 def agent_config(agent: AgentConfig, order_id_tag: str) -> ImportableStrategyConfig:
-    """The strategy of one agent. The id tag must never be used again in the same node."""
+    """The strategy of one agent. The id tag must never be used again in the same node.
+
+    Raises
+    ------
+    ConfigError
+        When a strategy written by hand cannot be imported, or does not take its parameters.
+    """
+    common = {"order_id_tag": order_id_tag, "log_events": False, "log_commands": False}
+    common |= {field: getattr(agent, field) for field in ("slot", "instrument_id", "capital", "legs")}
+    if agent.strategy is None:
+        return ImportableStrategyConfig(
+            strategy_path=f"{_STRATEGY}:GenomeStrategy",
+            config_path=f"{_STRATEGY}:GenomeStrategyConfig",
+            config={**common, "genome": agent.genome, "multiplier": agent.multiplier},
+        )
+    try:
+        found = find_strategy(agent.strategy, agent.parameters)
+    except StrategySourceError as error:
+        raise ConfigError(f"slot {agent.slot}: {error}") from None
     return ImportableStrategyConfig(
-        strategy_path=f"{_STRATEGY}:GenomeStrategy",
-        config_path=f"{_STRATEGY}:GenomeStrategyConfig",
-        config={
-            "order_id_tag": order_id_tag,
-            "log_events": False,
-            "log_commands": False,
-            **{field: getattr(agent, field) for field in agent.__struct_fields__},
-        },
+        strategy_path=found.strategy_path,
+        config_path=found.config_path,
+        config={**agent.parameters, **common},
     )
 
 

@@ -19,8 +19,8 @@ __all__ = ["command"]
 def command(config: Path, run_id: str | None, no_report: bool, dry: bool, as_json: bool) -> None:
     """Run the agents of CONFIG over a recorded order book in Nautilus.
 
-    CONFIG is a JSON file (schema apex.backtest/1): a market catalog, a span, and agents, each a genome in a
-    slot with its own capital. Paths in it are relative to the file. See docs/backtest.md and
+    CONFIG is a JSON file (schema apex.backtest/1): a market catalog, a span, and agents, each a genome (or a
+    strategy of your own) in a slot with its own capital. Paths in it are relative to the file. See docs/backtest.md and
     configs/backtest/.
 
     Prints one line an agent and keeps the run in a folder of its own: the configuration, the genomes, a
@@ -77,7 +77,8 @@ def _print(result, report: Path | None) -> None:
     for a in result.agents:
         if not a.trades:
             most = max(a.reasons, key=lambda reason: a.reasons[reason], default="")
-            console.print(f"{a.slot} did not trade: {a.rows} rows, most often [bold]{most}[/bold]")
+            why = f", most often [bold]{most}[/bold]" if most else ""
+            console.print(f"{a.slot} did not trade: {a.rows} rows{why}")
     if result.folder is not None:
         console.print(f"kept in {result.folder}")
     if report is not None:
@@ -114,7 +115,9 @@ def _write_report(path: Path, result) -> None:
          f"{a.equity / a.capital - 1.0:+.2%}", f"{a.max_drawdown:.2%}", a.refusals)
         for a in result.agents
     ]  # fmt: skip
-    reasons = [(a.slot, *a.reasons.values()) for a in result.agents]
+    # Strategies written by hand count no reasons, or their own.
+    known = list(dict.fromkeys(reason for a in result.agents for reason in a.reasons))
+    reasons = [(a.slot, *(a.reasons.get(reason, 0) for reason in known)) for a in result.agents]
     span = f"{_clock(result.start_ns)} to {_clock(result.end_ns)} UTC"
     write_report(
         path,
@@ -129,7 +132,7 @@ def _write_report(path: Path, result) -> None:
                  "max drawdown", "refused orders"),
                 agents,
             ),
-            ReportTable("How decisions ended", ("slot", *result.agents[0].reasons), reasons),
+            ReportTable("How decisions ended", ("slot", *known), reasons),
             ReportTable(
                 "Trades",
                 ("slot", "#", "side", "quantity", "entry", "exit", "entry price", "exit price", "exit by",
