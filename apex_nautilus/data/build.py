@@ -21,7 +21,7 @@ from apex_nautilus.data.dataset import (
 from apex_nautilus.data.errors import DatasetError
 from apex_nautilus.data.nautilus_tables import BARS
 from apex_nautilus.features import batch_bars, scale
-from apex_nautilus.risk import InstrumentSpec
+from apex_nautilus.risk import BarCosts, InstrumentSpec, bar_cost_path
 
 __all__ = ["DEFAULT_HALF_SPREAD_BPS", "build_dataset", "dataset_from_bars"]
 
@@ -41,6 +41,7 @@ def build_dataset(
     *,
     conflate_ms: int = 0,
     half_spread_bps: float = DEFAULT_HALF_SPREAD_BPS,
+    bar_costs: BarCosts | None = None,
 ) -> Dataset:
     """Build a dataset folder from a catalog and open it.
 
@@ -55,7 +56,8 @@ def build_dataset(
     out_dir : folder to write; a dataset already there is replaced
     start, end : receive times in nanoseconds (of bars: closing times), start included, end not
     conflate_ms : least time between two rows of the book clock
-    half_spread_bps : modelled half spread of bars
+    half_spread_bps : modelled half spread of bars; not read where there is a cost model
+    bar_costs : cost model of bars of the path's length; see `apex_nautilus.risk.BarCosts`
 
     Raises
     ------
@@ -97,7 +99,7 @@ def build_dataset(
             path, path_name = candidate, stored[length]
             break
     dataset = dataset_from_bars(
-        rows, instrument, clock, names, path=path, half_spread_bps=half_spread_bps,
+        rows, instrument, clock, names, path=path, half_spread_bps=half_spread_bps, bar_costs=bar_costs,
         source=f"{source}: {named}, path {path_name}",
     )  # fmt: skip
     return dataset.save(out_dir)
@@ -120,6 +122,7 @@ def dataset_from_bars(
     *,
     path: np.ndarray | None = None,
     half_spread_bps: float = DEFAULT_HALF_SPREAD_BPS,
+    bar_costs: BarCosts | None = None,
     source: str = "bars",
 ) -> Dataset:
     """Build a dataset in memory from closed bars.
@@ -132,18 +135,20 @@ def dataset_from_bars(
         Shorter bars to trade on; `bars` themselves when left out. Rows that no path bar has closed by are
         left out.
     half_spread_bps : float
-        Modelled half spread as a share of the price; never below half a tick.
+        Modelled half spread as a share of the close before; up to the next whole tick, so that the touch
+        lies on the grid of prices as a real one does.
+    bar_costs : BarCosts, optional
+        The cost model of bars of the path's length; it has a half spread of its own.
 
     Raises
     ------
     DatasetError
-        When no row results or the half spread is not a number from 0 to 1000.
+        When no row results or the cost model cannot be used.
     """
     names = tuple(feature_names)
     if clock not in MINUTES:
         raise DatasetError(f"clock {clock!r} is not one of bars ({', '.join(MINUTES)})")
-    if not 0.0 <= half_spread_bps <= 1000.0:
-        raise DatasetError(f"half_spread_bps must lie in [0, 1000], got {half_spread_bps!r}")
+    costs = BarCosts(half_spread_bps=half_spread_bps) if bar_costs is None else bar_costs
     walked = bars if path is None else path
     units = scale(instrument.price_precision)
     prices = {name: bars[name] / units for name in ("open", "high", "low", "close")}
@@ -160,19 +165,25 @@ def dataset_from_bars(
             f"longer span"
         )
     close = walked["close"] / units
-    half = np.maximum(close * (half_spread_bps / 1e4), instrument.tick / 2)
+    try:
+        half, sigma, volume = bar_cost_path(
+            costs, instrument, walked["open"] / units, close, walked["volume"]
+        )
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
     digest = EventDigest(BARS)
     digest.update(bars)
     if path is not None:
         digest.update(path)
     span = (int(bars["ts_ns"][0]), int(bars["ts_ns"][-1]))
     card = DatasetCard(
-        id=digest.id(instrument, clock, names, half_spread_bps, bars.size),
+        id=digest.id(instrument, clock, names, costs, bars.size),
         instrument=instrument,
         clock=clock,
         feature_names=names,
         path="bars",
-        half_spread_bps=half_spread_bps,
+        half_spread_bps=costs.half_spread_bps,
+        bar_costs=bar_costs,
         source=source,
         span_ns=span,
         counts={
@@ -200,4 +211,6 @@ def dataset_from_bars(
         path_low=walked["low"] / units,
         path_close=close,
         path_half_spread=half,
+        path_sigma=None if bar_costs is None else sigma,
+        path_volume=None if bar_costs is None else volume,
     )

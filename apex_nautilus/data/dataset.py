@@ -22,7 +22,7 @@ from apex_nautilus.data.labels import Bracket, label_bars, label_book
 from apex_nautilus.data.npy_append import NpyAppender
 from apex_nautilus.data.splits import Splits, time_splits
 from apex_nautilus.features import EVENT, KIND_TRADE, BookFeatures, BookRows
-from apex_nautilus.risk import InstrumentSpec, require_linear
+from apex_nautilus.risk import BarCosts, InstrumentSpec, require_linear
 from apex_nautilus.store.atomic import fsync_directory, write_atomic
 
 __all__ = [
@@ -53,6 +53,7 @@ _ARRAYS: dict[str, type] = {
 _BAR_ARRAYS: dict[str, type] = dict.fromkeys(
     ("path_open", "path_high", "path_low", "path_close", "path_half_spread"), np.float64
 )
+_COST_ARRAYS: dict[str, type] = dict.fromkeys(("path_sigma", "path_volume"), np.float64)
 
 
 class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,7 +64,8 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     id : SHA-256 of the inputs: every event or bar, the instrument, the clock, the features, the modelled
     spread. path : "book" (order-book events) or "bars".
     conflate_ms : least time between two rows of the book clock.
-    half_spread_bps : modelled half spread of a path of bars, None for a book.
+    half_spread_bps : modelled half spread of a path of bars (its constant part), None for a book.
+    bar_costs : the cost model of a path of bars; None where the half spread is constant and nothing slips.
     source : what was read, in words: the folders' names, the bar types.
     span_ns : times of the first and last event read.
     counts : rows, path entries, events read, rows left out because features were still warming up, levels
@@ -78,6 +80,7 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     path: str
     conflate_ms: int = 0
     half_spread_bps: float | None = None
+    bar_costs: BarCosts | None = None
     source: str
     span_ns: tuple[int, int]
     counts: dict[str, int]
@@ -106,6 +109,8 @@ class Dataset:
         Bid prices, bid sizes, ask prices, ask sizes, best first; NaN and 0 where absent. (M, 4, 0) for bars.
     path_open, path_high, path_low, path_close, path_half_spread : (M,) float64 or None
         Only for a path of bars.
+    path_sigma, path_volume : (M,) float64 or None
+        Only with a cost model: forecast deviation of each bar's log return, mean volume of the bars before.
     """
 
     card: DatasetCard
@@ -122,10 +127,12 @@ class Dataset:
     path_low: np.ndarray | None = None
     path_close: np.ndarray | None = None
     path_half_spread: np.ndarray | None = None
+    path_sigma: np.ndarray | None = None
+    path_volume: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n, m = self.ts_ns.shape[0], self.path_ts_ns.shape[0]
-        for name in (*_ARRAYS, *(_BAR_ARRAYS if self.is_bars else ())):
+        for name in _array_names(self.card):
             array = getattr(self, name)
             rows = m if name.startswith("path_") else n
             if array is None or array.shape[:1] != (rows,):
@@ -169,6 +176,11 @@ class Dataset:
     def is_bars(self) -> bool:
         """Whether the path is made of bars."""
         return self.card.path == "bars"
+
+    @property
+    def bar_costs(self) -> BarCosts | None:
+        """The cost model of a path of bars, if there is one."""
+        return self.card.bar_costs
 
     def labels(self, bracket: Bracket | np.void, rows: tuple[int, int] | None = None) -> np.ndarray:
         """Return triple-barrier labels: `LABEL` records of shape (n, 2), long then short.
@@ -214,11 +226,13 @@ class Dataset:
     def save(self, directory: str | os.PathLike[str]) -> Dataset:
         """Write the dataset to a folder, whole or not at all, and return it opened from there."""
         with DatasetWriter(
-            directory, len(self.feature_names), bars=self.is_bars, depth=self.path_depth.shape[2]
+            directory,
+            len(self.feature_names),
+            bars=self.is_bars,
+            costs=self.bar_costs is not None,
+            depth=self.path_depth.shape[2],
         ) as writer:
-            writer.append(
-                {name: getattr(self, name) for name in (*_ARRAYS, *(_BAR_ARRAYS if self.is_bars else ()))}
-            )
+            writer.append({name: getattr(self, name) for name in _array_names(self.card)})
             writer.commit(self.card)
         return Dataset.open(directory)
 
@@ -234,8 +248,7 @@ class Dataset:
         folder = Path(directory)
         try:
             card = msgspec.json.decode((folder / "card.json").read_bytes(), type=DatasetCard)
-            names = (*_ARRAYS, *(_BAR_ARRAYS if card.path == "bars" else ()))
-            arrays = {name: _load(folder / f"{name}.npy") for name in names}
+            arrays = {name: _load(folder / f"{name}.npy") for name in _array_names(card)}
         except FileNotFoundError as e:
             raise DatasetError(
                 f"{folder}: no dataset here ({Path(e.filename or '').name} is missing)"
@@ -249,10 +262,16 @@ class Dataset:
         return cls(card=card, **arrays)
 
 
+def _array_names(card: DatasetCard) -> tuple[str, ...]:
+    """The arrays of a dataset with this card."""
+    bars = _BAR_ARRAYS if card.path == "bars" else {}
+    return (*_ARRAYS, *bars, *(_COST_ARRAYS if card.bar_costs is not None else ()))
+
+
 def _load(path: Path) -> np.ndarray:
     array = np.load(path, mmap_mode="r")
     name = path.stem
-    wanted = np.dtype((_ARRAYS | _BAR_ARRAYS)[name])
+    wanted = np.dtype((_ARRAYS | _BAR_ARRAYS | _COST_ARRAYS)[name])
     axes = {"features": 2, "path_depth": 3}.get(name, 1)
     if array.dtype != wanted or array.ndim != axes:
         raise ValueError(f"{name} holds {array.dtype} on {array.ndim} axes, not {wanted} on {axes}")
@@ -270,10 +289,17 @@ class DatasetWriter:
         it is a symbolic link, the folder it points to is meant.
     n_features, depth : columns of `features`, levels of `path_depth`.
     bars : whether the path is made of bars.
+    costs : whether they have a cost model.
     """
 
     def __init__(
-        self, directory: str | os.PathLike[str], n_features: int, *, bars: bool = False, depth: int = DEPTH
+        self,
+        directory: str | os.PathLike[str],
+        n_features: int,
+        *,
+        bars: bool = False,
+        costs: bool = False,
+        depth: int = DEPTH,
     ):
         self._target = Path(directory).resolve()
         vacant = not self._target.exists() or (self._target / "card.json").is_file()
@@ -282,7 +308,7 @@ class DatasetWriter:
         self._temporary = self._target.with_name(f".{self._target.name}.partial")
         self._old = self._target.with_name(f".{self._target.name}.old")
         self._shapes = {"features": (n_features,), "path_depth": (4, depth)}
-        self._dtypes = _ARRAYS | (_BAR_ARRAYS if bars else {})
+        self._dtypes = _ARRAYS | (_BAR_ARRAYS if bars else {}) | (_COST_ARRAYS if costs else {})
         self._arrays: dict[str, NpyAppender] = {}
         self._lock = -1
 

@@ -19,6 +19,7 @@ from numba import njit
 from apex_nautilus.data.errors import DatasetError
 from apex_nautilus.risk import (
     InstrumentSpec,
+    bar_touch,
     bracket_units_kernel,
     log_return_deviation_kernel,
     stop_distance_kernel,
@@ -147,21 +148,22 @@ def _label_bars(
         for column in range(sides):
             side = 1 if column == 0 else -1
             profit, stop = _barriers(
-                side, close[start] - half[start], close[start] + half[start], kind, value, window,
+                side, bar_touch(close[start], -1, half[start], price_scale),
+                bar_touch(close[start], 1, half[start], price_scale), kind, value, window,
                 mid[max(0, i - window) : i + 1], reward_risk, tick_units, price_scale,
             )  # fmt: skip
             if math.isnan(profit):
                 continue
-            entry = open_[start + 1] + side * half[start + 1]
+            entry = bar_touch(open_[start + 1], side, half[start + 1], price_scale)
             row = i - lo
             code[row, column] = _STILL_OPEN
             for e in range(start + 1, ts.shape[0]):
-                worst = (low[e] if side > 0 else high[e]) - side * half[e]
-                best = (high[e] if side > 0 else low[e]) - side * half[e]
+                worst = bar_touch(low[e] if side > 0 else high[e], -side, half[e], price_scale)
+                best = bar_touch(high[e] if side > 0 else low[e], -side, half[e], price_scale)
                 fee = taker
                 if side * (worst - stop) <= 0.0:
                     code[row, column] = _STOP
-                    opened = open_[e] - side * half[e]
+                    opened = bar_touch(open_[e], -side, half[e], price_scale)
                     price = (
                         opened if side * (opened - stop) < 0.0 else stop
                     )  # a gap fills where the bar opens
@@ -171,7 +173,7 @@ def _label_bars(
                     fee = maker
                 elif ts[e] >= ts[start] + max_hold:
                     code[row, column] = _TIME_OUT
-                    price = close[e] - side * half[e]
+                    price = bar_touch(close[e], -side, half[e], price_scale)
                 else:
                     continue
                 outcome[row, column] = 1 if code[row, column] == _TAKE_PROFIT else 0

@@ -301,8 +301,8 @@ def bar_market(
     def shifted(name: str, sign: float) -> Floats:
         moved = prices[name] + sign * half
         if price_precision is not None:
-            scale = 10.0**price_precision
-            moved = np.maximum(np.rint(moved * scale), 1.0) / scale
+            fine = 10.0**price_precision * 1e3  # as `risk.bar_touch`
+            moved = np.maximum(np.rint(moved * fine), 1e3) / fine
         return _frozen(moved, np.float64, 1, name)
 
     bids, asks = shifted("close", -1.0), shifted("close", 1.0)

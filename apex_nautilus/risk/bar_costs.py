@@ -121,11 +121,13 @@ def bar_fill_kernel(
 
 @njit(cache=True, error_model="numpy")
 def bar_touch(price: float, side: int, half: float, price_scale: float) -> float:
-    """Return `price` moved by a half spread of whole ticks, down (side -1, a bid) or up (+1, an ask).
+    """Return `price` moved by a half spread, down (side -1, a bid) or up (+1, an ask); a bid stays positive.
 
-    The result is the float nearest to its decimal number, as Nautilus's prices are; a bid stays positive.
+    A sum that is a price of the instrument's precision is the float nearest to that decimal number, as
+    Nautilus's prices are: what the subtraction leaves must not decide whether a barrier was touched.
     """
-    return max(np.rint((price + side * half) * price_scale), 1.0) / price_scale
+    fine = price_scale * 1e3
+    return max(np.rint((price + side * half) * fine), 1e3) / fine
 
 
 @njit(cache=True, error_model="numpy")

@@ -288,7 +288,10 @@ def test_a_dataset_of_recorded_candles(samples, tmp_path):
     assert five.card.counts["rows"] + five.card.counts["cold_rows"] == 2_880
     np.testing.assert_array_equal(five.ts_ns, five.path_ts_ns[five.row_event])
     assert five.path_close is not None
-    np.testing.assert_allclose(five.path_ask - five.path_bid, 4e-4 * five.path_close, rtol=1e-9)
+    before = np.concatenate([five.path_open[:1], five.path_close[:-1]])
+    ticks = np.ceil(2e-4 * before / BTC.tick - 1e-6)  # the half spread, of the close before
+    np.testing.assert_allclose(five.path_half_spread, ticks * BTC.tick, rtol=1e-12)
+    np.testing.assert_allclose(five.path_ask - five.path_bid, 2 * five.path_half_spread, rtol=1e-9)
 
     # 15 minutes are made of the 5-minute bars, and traded on these.
     fifteen = build_dataset(tmp_path / "c", BTC.id, "15m", ["bar_return"], tmp_path / "fifteen")
