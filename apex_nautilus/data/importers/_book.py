@@ -17,7 +17,7 @@ from apex_nautilus.data.ladder import Ladder
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE, scale
 from apex_nautilus.risk import InstrumentSpec
 
-__all__ = ["BookBuilder", "Refused", "TouchMatcher", "Touch", "to_units"]
+__all__ = ["BookBuilder", "Refused", "Touch", "TouchMatcher", "to_units"]
 
 Touch = tuple[int, int, int, int]
 """Bid, its size, ask, its size, in units."""
@@ -134,6 +134,7 @@ class BookBuilder:
             self.ladder.clear()
             raise Refused("crossed_book", f"snapshot {sequence}: bid {bid} at or above ask {ask} (units)")
         self.in_step = True
+        self.last_ns = max(self.last_ns, receive)
         whole = self.ladder.snapshot(ts_event, receive, sequence)
         self._push(receive, whole)
         self._stamp(receive, ts_event)
@@ -142,6 +143,27 @@ class BookBuilder:
         """Apply a batch of changes to a book in step; raises Refused, the book being lost, if it crosses."""
         if levels.size:
             self._apply(levels, ts_event, receive, sequence)
+
+    def run(self, events: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Apply many batches with their times; return (the batch that crossed the book, what follows it),
+        the book being lost, or None."""
+        touches = self.ladder.apply(events)
+        crossed = np.flatnonzero(touches[:, 2] >= touches[:, 3])
+        ends = np.flatnonzero(events["flags"] & FLAG_LAST) + 1
+        stop = int(ends[crossed[0] - 1]) if crossed.size and crossed[0] else 0 if crossed.size else events.size
+        good = events[:stop]
+        if good.size:
+            self.last_ns = int(good["ts_init_ns"][-1])
+            self._push(self.last_ns, good)
+            self._stamp(int(good["ts_init_ns"][0]), int(good["ts_event_ns"][0]))
+            self._stamp(self.last_ns, int(good["ts_event_ns"][-1]))
+        if not crossed.size:
+            return None
+        cut = int(ends[crossed[0]])
+        last = events[cut - 1]
+        self.last_ns = int(last["ts_init_ns"])
+        self.lose(int(last["ts_event_ns"]), self.last_ns, int(last["sequence"]))
+        return events[stop:cut], events[cut:]
 
     def _apply(self, batch: np.ndarray, ts_event: int, receive: int, sequence: int) -> None:
         batch["ts_event_ns"], batch["ts_init_ns"], batch["sequence"] = ts_event, receive, sequence

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from apex_nautilus.data.catalog import CatalogWriter, settle_instrument
+from apex_nautilus.data.catalog import settle_instrument
 from apex_nautilus.data.errors import DataError, ImportRefused
 from apex_nautilus.data.importers._book import Refused
 from apex_nautilus.data.importers._bybit_stream import (
@@ -26,9 +26,9 @@ from apex_nautilus.data.importers._bybit_stream import (
 )
 from apex_nautilus.data.importers._capture_lines import Entry, entries
 from apex_nautilus.data.importers._spill import EventSpill
+from apex_nautilus.data.importers._write import publish
 from apex_nautilus.data.importers.registry import Importer, ImporterOption, register
 from apex_nautilus.data.importers.report import ImportReport, RowLedger
-from apex_nautilus.data.importers.reports_kept import keep_report
 from apex_nautilus.data.venues.bybit import (
     bybit_id,
     bybit_instrument,
@@ -220,24 +220,9 @@ def import_bybit_capture(
             if not (report.kept.get("snapshot") or report.kept.get("trade")):
                 reports.append(report)  # tickers only: nothing to write, and the report says so
                 continue
-            with CatalogWriter(catalog_path, stream.builder.spec, replace=replace) as writer:
-                for chunk in spill.chunks(name):
-                    writer.append(chunk)
-                written = writer.commit()
-            report.written = {
-                "deltas": written.deltas,
-                "trades": written.trades,
-                "batches": written.batches,
-            }
-            report.files = list(written.files)
-            for reason, count in (
-                ("receive_time_moved", written.moved),
-                ("files_replaced", len(written.replaced)),
-            ):
-                if count:
-                    report.noted[reason] = count
-            keep_report(catalog_path, report)
-            reports.append(report)
+            reports.append(
+                publish(catalog_path, stream.builder.spec, spill.chunks(name), lambda r=report: r, replace=replace)
+            )
     if not any(r.written for r in reports):
         raise ImportRefused(f"{names}: no snapshot of a book and no trade: nothing to import")
     return reports
