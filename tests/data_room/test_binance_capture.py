@@ -280,7 +280,7 @@ def test_rows_that_are_no_part_of_the_data_are_noted(tmp_path):
 def test_truncated_gzip_is_refused_unless_allowed(btc_capture, tmp_path):
     broken = tmp_path / "broken.gz"
     broken.write_bytes(btc_capture.read_bytes()[:400_000])
-    with pytest.raises(ImportRefused, match=r"broken.gz: the gzip data end in the middle, after line \d+"):
+    with pytest.raises(ImportRefused, match=r"broken.gz: the packed data end in the middle, after line \d+"):
         import_binance_capture([broken], tmp_path / "a", BTC)
     assert not list((tmp_path / "a").rglob("*.parquet"))
     report = import_binance_capture([broken], tmp_path / "a", BTC, allow_truncated=True)

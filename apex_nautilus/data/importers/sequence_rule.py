@@ -19,6 +19,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+import numpy as np
+
 __all__ = ["DiffIds", "SequenceRule", "Verdict"]
 
 
@@ -57,6 +59,11 @@ class SequenceRule:
     def in_step(self) -> bool:
         """Whether there is a book to apply diffs to."""
         return self._snapshot is not None
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a diff has been applied since the snapshot, so that the next one must follow it."""
+        return self._last is not None
 
     @property
     def last_id(self) -> int | None:
@@ -103,3 +110,23 @@ class SequenceRule:
                 return Verdict.BREAK
         self._last = diff.u
         return Verdict.APPLY
+
+    def follows_all(self, ids: np.ndarray) -> bool:
+        """Whether `judge` would say APPLY to each of these diffs, one after the other.
+
+        Parameters
+        ----------
+        ids : ndarray of int64, shape (n, 3)
+            U, u and pu of diffs (any pu on spot). Asked only while `streaming`.
+        """
+        if self._last is None:
+            raise ValueError("no diff has been applied since the snapshot: judge the next one by itself")
+        first, last, before = ids[:, 0], ids[:, 1], ids[:, 2]
+        forerunner = np.concatenate([[self._last], last[:-1]])[: len(ids)]
+        tied = before == forerunner if self._futures else first == forerunner + 1
+        return bool((tied & (last > forerunner) & (first <= last)).all())
+
+    def take_all(self, ids: np.ndarray) -> None:
+        """Take diffs that `follows_all` has passed as applied."""
+        if len(ids):
+            self._last = int(ids[-1, 1])
