@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from apex_nautilus.features import bar_kernels, kernel
-from apex_nautilus.features.registry import FeatureError, FeatureSpec, resolve
+from apex_nautilus.features.registry import FeatureError, FeatureSpec, place_states, resolve
 
 BarClock = Literal["1m", "5m", "15m"]
 
@@ -77,8 +77,8 @@ class BarFeatures:
         n = len(kernels)
         plan_at = kernel.HEADER
         row_at = plan_at + 2 * n
-        state_of = np.cumsum([row_at + n] + [k.state_size for k in kernels])
-        self.memory = memory = np.zeros(int(state_of[-1]), dtype=np.int64)
+        state_of, end = place_states(self.specs, row_at + n)
+        self.memory = memory = np.zeros(end, dtype=np.int64)
         memory[kernel.PERIOD_NS] = _PERIOD_NS[clock]
         # Market time is counted in bars, so that a gap in the series does not pass for history.
         period = _PERIOD_NS[clock]
@@ -86,7 +86,7 @@ class BarFeatures:
         memory[kernel.FEATURE_COUNT] = n
         memory[kernel.PLAN_AT] = plan_at
         memory[kernel.ROW_AT] = row_at
-        for i, (k, at) in enumerate(zip(kernels, state_of, strict=False)):
+        for i, (k, at) in enumerate(zip(kernels, state_of, strict=True)):
             memory[plan_at + 2 * i] = kernel.address_of(k.value, returns_value=True)
             memory[plan_at + 2 * i + 1] = at
             memory[at : at + len(k.parameters)] = k.parameters

@@ -21,7 +21,7 @@ from apex_nautilus.features.events import (
     scale,
 )
 from apex_nautilus.features.ladder import DEFAULT_CAPACITY, check_capacity
-from apex_nautilus.features.registry import FeatureError, FeatureSpec, resolve
+from apex_nautilus.features.registry import FeatureError, FeatureSpec, place_states, resolve
 
 BookClock = Literal["book", "1s"]
 
@@ -151,8 +151,15 @@ class BookFeatures:
         self.size_precision = size_precision
 
         kernels = [s.kernels for s in self.specs]
-        book_hooks = [(k, i) for i, k in enumerate(kernels) if k.on_book]
-        trade_hooks = [(k, i) for i, k in enumerate(kernels) if k.on_trade]
+        # States are placed from 0 here and moved behind the tables, whose length the hooks decide.
+        relative, states_size = place_states(self.specs, 0)
+        # A hook is called once a state, however many features share it.
+        book_hooks = list(
+            dict.fromkeys((k.on_book, at) for k, at in zip(kernels, relative, strict=True) if k.on_book)
+        )
+        trade_hooks = list(
+            dict.fromkeys((k.on_trade, at) for k, at in zip(kernels, relative, strict=True) if k.on_trade)
+        )
 
         # Layout: header, plan, rows, buffer, states, ladder (last, as it is the largest).
         n = len(kernels)
@@ -161,8 +168,7 @@ class BookFeatures:
         frozen_at = row_at + n
         buffer_at = frozen_at + n
         state_at = buffer_at + book_kernels.WORDS * buffer_size
-        state_of = np.cumsum([state_at] + [k.state_size for k in kernels])
-        ladder_at = int(state_of[-1])
+        ladder_at = state_at + states_size
         self.memory = memory = np.zeros(ladder_at + 4 * capacity, dtype=np.int64)
 
         header = {
@@ -186,12 +192,16 @@ class BookFeatures:
         }
         for slot, value in header.items():
             memory[slot] = value
-        plan = [(kernel.address_of(k.value, returns_value=True), state_of[i]) for i, k in enumerate(kernels)]
-        plan += [(kernel.address_of(k.on_book, returns_value=False), state_of[i]) for k, i in book_hooks]
-        plan += [(kernel.address_of(k.on_trade, returns_value=False), state_of[i]) for k, i in trade_hooks]
-        memory[plan_at:row_at] = np.array(plan, dtype=np.int64).ravel()
-        for k, at in zip(kernels, state_of, strict=False):
-            memory[at : at + len(k.parameters)] = k.parameters
+        plan = [
+            (kernel.address_of(k.value, returns_value=True), at)
+            for k, at in zip(kernels, relative, strict=True)
+        ]
+        plan += [(kernel.address_of(hook, returns_value=False), at) for hook, at in book_hooks + trade_hooks]
+        memory[plan_at:row_at] = np.array(
+            [(call, state_at + at) for call, at in plan], dtype=np.int64
+        ).ravel()
+        for k, at in zip(kernels, relative, strict=True):
+            memory[state_at + at : state_at + at + len(k.parameters)] = k.parameters
 
         self._floats = memory.view(np.float64)
         self.row = self._floats[row_at : row_at + n]

@@ -44,6 +44,9 @@ class Kernels:
         Words of state, at least the number of parameters; zero at birth.
     parameters : tuple of int
         Written at the start of the state, so that one kernel serves a family.
+    shared : str
+        Features that name the same one have one state between them in a machine, and their common hooks are
+        called once: outputs of one computation. Empty: a state of its own.
     """
 
     value: Callable[[Any, Any], float]
@@ -51,6 +54,7 @@ class Kernels:
     on_trade: Callable[[Any, Any], None] | None = None
     state_size: int = 0
     parameters: tuple[int, ...] = ()
+    shared: str = ""
 
 
 def _is_published(view: Any, state: Any) -> float:
@@ -213,6 +217,38 @@ def resolve(wanted: Iterable[str], kind: Kind) -> tuple[FeatureSpec, ...]:
     return tuple(specs)
 
 
+def place_states(specs: Iterable[FeatureSpec], start: int) -> tuple[list[int], int]:
+    """Return where the state of each feature begins, one after another from `start`, and where they end.
+
+    Raises
+    ------
+    FeatureError
+        When features that share a state do not agree on its size and parameters.
+    """
+    places: list[int] = []
+    shared: dict[str, tuple[FeatureSpec, int]] = {}
+    end = start
+    for spec in specs:
+        kernels = spec.kernels
+        if kernels.shared in shared:
+            first, place = shared[kernels.shared]
+            if (first.kernels.state_size, first.kernels.parameters) != (
+                kernels.state_size,
+                kernels.parameters,
+            ):
+                raise FeatureError(
+                    f"features {first.name!r} and {spec.name!r} share the state {kernels.shared!r} but "
+                    "differ in its size or parameters"
+                )
+            places.append(place)
+            continue
+        if kernels.shared:
+            shared[kernels.shared] = spec, end
+        places.append(end)
+        end += kernels.state_size
+    return places, end
+
+
 __all__ = [
     "PUBLISHED",
     "FeatureError",
@@ -221,6 +257,7 @@ __all__ = [
     "Kind",
     "get",
     "names",
+    "place_states",
     "register",
     "resolve",
 ]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE
+from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE, empty_events
 
 SECOND = 1_000_000_000
-START = 1_700_000_000 * SECOND + 123_456_789
+EPOCH = 1_700_000_000 * SECOND
+START = EPOCH + 123_456_789
 
 
 def load_book(path: Path) -> np.ndarray:
@@ -62,4 +63,26 @@ def rough_market(rng: np.random.Generator, n: int) -> np.ndarray:
         outside = np.arange(64) // 2 > 12
         block["size"] = np.where(outside, rng.integers(1, 5_000, 64), 0)
         block["flags"][-1] = FLAG_LAST
+    return events
+
+
+def stream(*steps: tuple[float, str]) -> np.ndarray:
+    """Events from (seconds, what) steps; `what` is a short word for one event.
+
+    b100 / a102: the bid or ask level, size 1, the batch ends; b100x3: size 3; b100-: not the end of a batch;
+    t101: a buy, s101: a sale; clear: the book is emptied.
+    """
+    events = empty_events(len(steps))
+    for event, (seconds, what) in zip(events, steps, strict=True):
+        event["ts_init_ns"] = event["ts_event_ns"] = EPOCH + round(seconds * SECOND)
+        open_batch = what.endswith("-")
+        if what == "clear":
+            event["kind"] = KIND_CLEAR
+        else:
+            price, _, size = what[1:].rstrip("-").partition("x")
+            event["kind"] = KIND_TRADE if what[0] in "ts" else KIND_LEVEL
+            event["side"] = -1 if what[0] in "as" else 1
+            event["price"] = int(price)
+            event["size"] = int(size or 1)
+        event["flags"] = 0 if open_batch else FLAG_LAST
     return events

@@ -109,6 +109,14 @@ class SlowTwin:
             return 1e4 * (ask - bid) / mid
         if name == "microprice_minus_mid_bps":
             return 1e4 * ((bid * ask_size + ask * bid_size) / (ask_size + bid_size) - mid) / mid
+        if name == "depth_bid_10bps":
+            near = [s for p, s in self.bids.items() if 1_000 * (bid + ask - 2 * p) <= bid + ask]
+            return sum(near) / self.size_units
+        if name == "depth_ask_10bps":
+            near = [s for p, s in self.asks.items() if 1_000 * (2 * p - bid - ask) <= bid + ask]
+            return sum(near) / self.size_units
+        if name.startswith("hawkes"):
+            return self._intensity(*name.split("_")[1:], at)
         family, number = re.fullmatch(r"(.+)_(\d+)s?", name).groups()
         if family == "ofi":
             return self._flow(int(number))
@@ -116,13 +124,36 @@ class SlowTwin:
         oldest = at // width - 63
         if family == "realised_volatility":
             return self._volatility(oldest * width, width)
+        if family.startswith("queue_depletion"):
+            return self._depletion("bid" in family, oldest * width, int(number))
         recent = [t for t in self.trades[-20_000:] if t[0] // width >= oldest]
+        if family == "trade_sign_imbalance":
+            recent = [(ts, price, 1, side) for ts, price, _, side in recent]
+            family = "trade_imbalance"
         bought = sum(size for _, _, size, side in recent if side > 0)
         sold = sum(size for _, _, size, side in recent if side < 0)
         if family == "signed_volume":
             return (bought - sold) / self.size_units
         assert family == "trade_imbalance", name
         return (bought - sold) / (bought + sold) if bought + sold else 0.0
+
+    def _intensity(self, events: str, tau: str, at: int) -> float:
+        """The whole sum of exponentials, back to the first event."""
+        sign = {"buys": 1, "sells": -1}.get(events)
+        times = self.mid_times if sign is None else [t[0] for t in self.trades if t[3] == sign]
+        seconds = {"100ms": 0.1, "1s": 1.0}[tau]
+        return float(np.exp((np.array(times, dtype=np.int64) - at) / (seconds * SECOND)).sum()) / seconds
+
+    def _depletion(self, bids: bool, start: int, seconds: int) -> float:
+        side, sign = (0, 1) if bids else (1, -1)
+        taken = 0
+        for k in range(max(bisect_left(self.mid_times, start), 1), len(self.books)):
+            (p0, q0), (p1, q1) = self.books[k - 1][side][0], self.books[k][side][0]
+            if p1 == p0:
+                taken += max(q0 - q1, 0)
+            elif (p1 - p0) * sign < 0:
+                taken += q0
+        return taken / seconds / self.books[-1][side][0][1]
 
     def _flow(self, levels: int) -> float:
         flow, queues = 0, []

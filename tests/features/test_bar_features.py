@@ -98,7 +98,8 @@ def test_features_follow_their_definitions(market):
     np.testing.assert_allclose(
         got.pop("mtfa")[:n:EVERY], slow_mtfa({c: v[:n] for c, v in bars.items()}, int(clock[:-1]))
     )
-    assert not got, f"no definition here for {sorted(got)}"
+    beside = {name for name in got if name.startswith("vmd_")}  # test_vmd.py
+    assert got.keys() == beside, f"no definition here for {sorted(got.keys() - beside)}"
 
 
 @njit

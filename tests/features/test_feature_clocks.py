@@ -3,41 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from market_data import EPOCH, SECOND, stream
 
-from apex_nautilus.features import (
-    FLAG_LAST,
-    KIND_CLEAR,
-    KIND_LEVEL,
-    KIND_TRADE,
-    BookFeatures,
-    batch_book,
-    empty_events,
-)
-
-SECOND = 1_000_000_000
-EPOCH = 1_700_000_000 * SECOND
-
-
-def stream(*steps):
-    """Events from (seconds, what) steps; `what` is a short word for one event.
-
-    b100 / a102: the bid or ask level, size 1, the batch ends; b100x3: size 3; b100-: not the end of a batch;
-    t101: a buy; clear: the book is emptied.
-    """
-    events = empty_events(len(steps))
-    for event, (seconds, what) in zip(events, steps, strict=True):
-        event["ts_init_ns"] = event["ts_event_ns"] = EPOCH + round(seconds * SECOND)
-        open_batch = what.endswith("-")
-        if what == "clear":
-            event["kind"] = KIND_CLEAR
-        else:
-            price, _, size = what[1:].rstrip("-").partition("x")
-            event["kind"] = KIND_TRADE if what[0] == "t" else KIND_LEVEL
-            event["side"] = -1 if what[0] == "a" else 1
-            event["price"] = int(price)
-            event["size"] = int(size or 1)
-        event["flags"] = 0 if open_batch else FLAG_LAST
-    return events
+from apex_nautilus.features import BookFeatures, batch_book
 
 
 def rows_of(events, clock, conflate_ms=0, names=("imbalance", "signed_volume_10s")):
