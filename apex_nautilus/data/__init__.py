@@ -25,6 +25,7 @@ from apex_nautilus.data.catalog import (
 )
 from apex_nautilus.data.dataset import Dataset, DatasetCard, dataset_from_events
 from apex_nautilus.data.errors import DataError, DatasetError, ImportRefused
+from apex_nautilus.data.held_out import Opening, TestPartOpened, open_test_part, openings_by_study
 from apex_nautilus.data.importers import ImportReport, import_binance_capture, import_freqtrade
 from apex_nautilus.data.inspect import inspect_catalog
 from apex_nautilus.data.instruments import binance_instrument
@@ -44,7 +45,9 @@ __all__ = [
     "DatasetError",
     "ImportRefused",
     "ImportReport",
+    "Opening",
     "Splits",
+    "TestPartOpened",
     "Written",
     "bar_type_name",
     "bar_types",
@@ -58,6 +61,8 @@ __all__ = [
     "inspect_catalog",
     "instrument_ids",
     "load_instrument",
+    "open_test_part",
+    "openings_by_study",
     "read_bars",
     "read_events",
     "to_catalog",

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from apex_nautilus.data.bars import MINUTES, minutes_of, resample
-from apex_nautilus.data.catalog import bar_types, load_instrument, read_bars, read_events
+from apex_nautilus.data.catalog import bar_types, data_files, load_instrument, read_bars, read_events
 from apex_nautilus.data.dataset import (
     BOOK_CLOCKS,
+    DEPTH,
     BookRowsBuilder,
     Dataset,
     DatasetCard,
     DatasetWriter,
     EventDigest,
+    definitions_of,
 )
 from apex_nautilus.data.errors import DatasetError
+from apex_nautilus.data.external_columns import ExternalColumns
 from apex_nautilus.data.nautilus_tables import BARS
 from apex_nautilus.features import batch_bars, scale
 from apex_nautilus.risk import BarCosts, InstrumentSpec, bar_cost_path
 
-__all__ = ["DEFAULT_HALF_SPREAD_BPS", "build_dataset", "dataset_from_bars"]
+__all__ = ["DEFAULT_HALF_SPREAD_BPS", "BuildProgress", "build_dataset", "dataset_from_bars"]
 
 DEFAULT_HALF_SPREAD_BPS = 0.5
 """Wide for the largest perpetuals (recorded half spreads of BTCUSDT and ETHUSDT are 0.01 to 0.02 bps, one
 tick), about right for the smaller ones, whose tick is 1 bp or so."""
+
+
+class BuildProgress(NamedTuple):
+    """How far a build has come: `done` of about `total` events read, and the rows that came of them."""
+
+    done: int
+    total: int
+    rows: int
 
 
 def build_dataset(
@@ -42,22 +56,30 @@ def build_dataset(
     conflate_ms: int = 0,
     half_spread_bps: float = DEFAULT_HALF_SPREAD_BPS,
     bar_costs: BarCosts | None = None,
+    depth: int = DEPTH,
+    progress: Callable[[BuildProgress], None] | None = None,
 ) -> Dataset:
     """Build a dataset folder from a catalog and open it.
 
     The book clocks read deltas and trades chunk by chunk, so memory stays flat. The bar clocks read the
     bars of the clock's length, or make them from shorter ones; the path is the shortest bars stored that
-    divide the clock.
+    divide the clock. Bars are held in memory: ten years of minutes are half a gigabyte.
+
+    A build that is interrupted, or killed, leaves the dataset that was there, or none; run again, it starts
+    clean.
 
     Parameters
     ----------
     clock : {"book", "1s", "1m", "5m", "15m"}
-    feature_names : book features for the first two clocks, bar features for the others
+    feature_names : columns in order: book features for the first two clocks, bar features for the others,
+        and names of external series of the catalog
     out_dir : folder to write; a dataset already there is replaced
     start, end : receive times in nanoseconds (of bars: closing times), start included, end not
     conflate_ms : least time between two rows of the book clock
     half_spread_bps : modelled half spread of bars; not read where there is a cost model
     bar_costs : cost model of bars of the path's length; see `apex_nautilus.risk.BarCosts`
+    depth : levels kept in a path of books, 5 or 10
+    progress : called after each chunk of a book's events
 
     Raises
     ------
@@ -67,11 +89,15 @@ def build_dataset(
     names = tuple(feature_names)
     source = f"catalog {Path(catalog_path).resolve().name}"
     instrument = load_instrument(catalog_path, instrument_id)
+    external = ExternalColumns.of_catalog(catalog_path, instrument_id, names)
     if clock in BOOK_CLOCKS:
-        builder = BookRowsBuilder(instrument, clock, names, conflate_ms)
-        with DatasetWriter(out_dir, len(names)) as writer:
+        builder = BookRowsBuilder(instrument, clock, names, conflate_ms, depth=depth, external=external)
+        total = _stored_events(catalog_path, instrument_id, start, end) if progress is not None else 0
+        with DatasetWriter(out_dir, len(names), depth=depth) as writer:
             for events in read_events(catalog_path, instrument_id, start, end):
                 writer.append(builder.add(events))
+                if progress is not None:
+                    progress(BuildProgress(builder.events, max(total, builder.events), writer.rows))
             writer.commit(builder.card(source))
         return Dataset.open(out_dir)
     if clock not in MINUTES:
@@ -100,9 +126,24 @@ def build_dataset(
             break
     dataset = dataset_from_bars(
         rows, instrument, clock, names, path=path, half_spread_bps=half_spread_bps, bar_costs=bar_costs,
-        source=f"{source}: {named}, path {path_name}",
+        source=f"{source}: {named}, path {path_name}", external=external,
     )  # fmt: skip
     return dataset.save(out_dir)
+
+
+def _stored_events(
+    catalog_path: str | os.PathLike[str], instrument_id: str, start: int | None, end: int | None
+) -> int:
+    """Events in the files that reach into a span, by what the files say of themselves."""
+    total = 0
+    for folder in ("order_book_deltas", "trade_tick"):
+        for path, first, last in data_files(catalog_path, folder, instrument_id):
+            if (start is None or last >= start) and (end is None or first < end):
+                try:
+                    total += pq.read_metadata(path).num_rows
+                except (pa.ArrowException, OSError):
+                    continue  # reading it will say what is wrong with it
+    return total
 
 
 def _covers(path: np.ndarray, length: int, rows: np.ndarray, minutes: int) -> bool:
@@ -124,6 +165,7 @@ def dataset_from_bars(
     half_spread_bps: float = DEFAULT_HALF_SPREAD_BPS,
     bar_costs: BarCosts | None = None,
     source: str = "bars",
+    external: ExternalColumns | None = None,
 ) -> Dataset:
     """Build a dataset in memory from closed bars.
 
@@ -139,6 +181,8 @@ def dataset_from_bars(
         lies on the grid of prices as a real one does.
     bar_costs : BarCosts, optional
         The cost model of bars of the path's length; it has a half spread of its own.
+    external : ExternalColumns, optional
+        Columns among the names that are joined to the rows.
 
     Raises
     ------
@@ -152,9 +196,10 @@ def dataset_from_bars(
     walked = bars if path is None else path
     units = scale(instrument.price_precision)
     prices = {name: bars[name] / units for name in ("open", "high", "low", "close")}
+    columns = external or ExternalColumns.none(names)
     out = batch_bars(
-        bars["ts_ns"], **prices, volume=bars["volume"] / scale(instrument.size_precision), names=names,
-        clock=clock,
+        bars["ts_ns"], **prices, volume=bars["volume"] / scale(instrument.size_precision),
+        names=columns.computed(fallback="bar_return"), clock=clock,
     )  # fmt: skip
     # A row is decided at the last path bar that has closed by its own close.
     at = np.searchsorted(walked["ts_ns"], out.ts_ns, side="right") - 1
@@ -177,11 +222,15 @@ def dataset_from_bars(
         digest.update(path)
     span = (int(bars["ts_ns"][0]), int(bars["ts_ns"][-1]))
     card = DatasetCard(
-        id=digest.id(instrument, clock, names, costs, bars.size),
+        id=digest.id(
+            instrument, clock, names, costs, bars.size, definitions_of(columns.market), columns.digests
+        ),
         instrument=instrument,
         clock=clock,
         feature_names=names,
+        external=columns.names,
         path="bars",
+        depth=0,
         half_spread_bps=costs.half_spread_bps,
         bar_costs=bar_costs,
         source=source,
@@ -197,7 +246,7 @@ def dataset_from_bars(
     return Dataset(
         card=card,
         ts_ns=out.ts_ns[keep],
-        features=out.features[keep],
+        features=columns.join(out.ts_ns, out.features)[keep],
         # As the replay counts it: the middle of the modelled touch, not the close itself, whose last bit
         # may differ.
         mid=0.5 * ((close - half)[at] + (close + half)[at]),

@@ -18,27 +18,31 @@ import msgspec
 import numpy as np
 
 from apex_nautilus.data.errors import DatasetError
-from apex_nautilus.data.labels import Bracket, label_bars, label_book
+from apex_nautilus.data.external_columns import ExternalColumns
+from apex_nautilus.data.labels import LABEL, Bracket, bar_prices, book_prices, label_blocks
 from apex_nautilus.data.npy_append import NpyAppender
 from apex_nautilus.data.splits import Splits, time_splits
-from apex_nautilus.features import EVENT, KIND_TRADE, BookFeatures, BookRows
+from apex_nautilus.features import EVENT, KIND_TRADE, BookFeatures, BookRows, get
 from apex_nautilus.risk import BarCosts, InstrumentSpec, require_linear
-from apex_nautilus.store.atomic import fsync_directory, write_atomic
+from apex_nautilus.store.atomic import fsync_directory, move, write_atomic
 
 __all__ = [
     "BOOK_CLOCKS",
+    "DEPTHS",
     "SCHEMA",
     "Dataset",
     "DatasetCard",
     "DatasetWriter",
     "EventDigest",
     "dataset_from_events",
+    "definitions_of",
 ]
 
 SCHEMA = "apex.dataset/1"
 BOOK_CLOCKS = ("book", "1s")
-DEPTH = 5
-"""Levels that the path keeps."""
+DEPTHS = (5, 10)
+"""How many levels a path of books may keep on each side; the first is the default."""
+DEPTH = DEPTHS[0]
 
 _ARRAYS: dict[str, type] = {
     "ts_ns": np.int64,
@@ -61,8 +65,12 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes
     ----------
-    id : SHA-256 of the inputs: every event or bar, the instrument, the clock, the features, the modelled
-    spread. path : "book" (order-book events) or "bars".
+    id : SHA-256 of the inputs: every event or bar, every point of an external series, the instrument, the
+        clock, the features and their definitions, the levels kept, the modelled spread.
+    feature_names : columns of the matrix, in order.
+    external : those of them that were joined from external series; the rest are computed from the market.
+    path : "book" (order-book events) or "bars".
+    depth : levels a side of a path of books, 0 for bars.
     conflate_ms : least time between two rows of the book clock.
     half_spread_bps : modelled half spread of a path of bars (its constant part), None for a book.
     bar_costs : the cost model of a path of bars; None where the half spread is constant and nothing slips.
@@ -77,7 +85,9 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     instrument: InstrumentSpec
     clock: str
     feature_names: tuple[str, ...]
+    external: tuple[str, ...] = ()
     path: str
+    depth: int = DEPTH
     conflate_ms: int = 0
     half_spread_bps: float | None = None
     bar_costs: BarCosts | None = None
@@ -105,7 +115,7 @@ class Dataset:
         Time of each whole book, or of each bar's close.
     path_bid, path_ask : (M,) float64
         The touch; of bars, the close with the modelled half spread taken off or put on.
-    path_depth : (M, 4, 5) float64
+    path_depth : (M, 4, 5 or 10) float64
         Bid prices, bid sizes, ask prices, ask sizes, best first; NaN and 0 where absent. (M, 4, 0) for bars.
     path_open, path_high, path_low, path_close, path_half_spread : (M,) float64 or None
         Only for a path of bars.
@@ -143,6 +153,12 @@ class Dataset:
             raise DatasetError(
                 f"dataset {self.id[:16]}: {len(self.feature_names)} features named, matrix of shape "
                 f"{self.features.shape}"
+            )
+        levels = 0 if self.is_bars else self.card.depth
+        if self.path_depth.shape[1:] != (4, levels):
+            raise DatasetError(
+                f"dataset {self.id[:16]}: the card says {levels} levels a side, path_depth has shape "
+                f"{self.path_depth.shape}; build it again"
             )
         if n and not (int(self.row_event.min()) >= 0 and int(self.row_event.max()) < m):
             raise DatasetError(
@@ -182,7 +198,13 @@ class Dataset:
         """The cost model of a path of bars, if there is one."""
         return self.card.bar_costs
 
-    def labels(self, bracket: Bracket | np.void, rows: tuple[int, int] | None = None) -> np.ndarray:
+    def labels(
+        self,
+        bracket: Bracket | np.void,
+        rows: tuple[int, int] | None = None,
+        *,
+        out: str | os.PathLike[str] | None = None,
+    ) -> np.ndarray:
         """Return triple-barrier labels: `LABEL` records of shape (n, 2), long then short.
 
         Parameters
@@ -190,6 +212,9 @@ class Dataset:
         bracket : Bracket, or one `risk.RULES` record
         rows : (lo, hi), all rows when left out
             Labels look as far into the future as the bracket's holding time, past `hi` if need be.
+        out : path of a .npy file, optional
+            Labels are written there a block at a time and returned memory-mapped, read-only: 48 bytes a row
+            need not fit in memory. The file appears when it is whole.
 
         Raises
         ------
@@ -206,20 +231,42 @@ class Dataset:
         lo, hi = rows if rows is not None else (0, len(self))
         if not 0 <= lo <= hi <= len(self):
             raise DatasetError(f"rows ({lo}, {hi}) lie outside the dataset's {len(self)} rows")
-        common = {"row_event": self.row_event, "path_ts_ns": self.path_ts_ns, "mid": self.mid}
-        if not self.is_bars:
-            return label_book(
-                bracket, self.instrument, (lo, hi), path_bid=self.path_bid, path_ask=self.path_ask, **common
-            )
-        bars = {name: getattr(self, name) for name in _BAR_ARRAYS}
-        return label_bars(bracket, self.instrument, (lo, hi), **common, **bars)
+        if self.is_bars:
+            bars = (_present(self, name) for name in _BAR_ARRAYS)
+            prices = bar_prices(*bars, price_precision=self.instrument.price_precision)
+        else:
+            prices = book_prices(self.path_bid, self.path_ask)
+        blocks = label_blocks(
+            bracket, self.instrument, (lo, hi), row_event=self.row_event, path_ts_ns=self.path_ts_ns,
+            mid=self.mid, prices=prices, bars=self.is_bars,
+        )  # fmt: skip
+        if out is None:
+            labels = np.zeros((hi - lo, 2), dtype=LABEL)
+            at = 0
+            for block in blocks:
+                labels[at : at + len(block)] = block
+                at += len(block)
+            return labels
+        target = Path(out)
+        partial = target.with_name(f".{target.name}.partial")
+        file = NpyAppender(partial, LABEL, (2,))
+        try:
+            for block in blocks:
+                file.append(block)
+            file.close()
+            move(partial, target)
+        finally:
+            file.abandon()
+            partial.unlink(missing_ok=True)
+        return np.load(target, mmap_mode="r")
 
     def splits(
         self, max_hold_ns: int, train: float = 0.6, validation: float = 0.2, *, embargo_ns: int | None = None
     ) -> Splits:
         """Return train, validation and test in time order; see `time_splits`.
 
-        The test part is to be opened once a study; whoever opens it records that in the ledger.
+        The test part is opened once a study: `open_test_part` records it in the study's ledger and refuses
+        a second look.
         """
         return time_splits(self.ts_ns, max_hold_ns, train, validation, embargo_ns=embargo_ns)
 
@@ -260,6 +307,13 @@ class Dataset:
         if card.schema != SCHEMA:
             raise DatasetError(f"{folder}: schema {card.schema!r} is not {SCHEMA!r}; build the dataset again")
         return cls(card=card, **arrays)
+
+
+def _present(dataset: Dataset, name: str) -> np.ndarray:
+    array = getattr(dataset, name)
+    if array is None:
+        raise DatasetError(f"dataset {dataset.id[:16]}: a path of bars without {name}; build it again")
+    return array
 
 
 def _array_names(card: DatasetCard) -> tuple[str, ...]:
@@ -416,15 +470,47 @@ class EventDigest:
         return whole.hexdigest()
 
 
-class BookRowsBuilder:
-    """Runs events through the feature machine and collects arrays for a `Dataset`, chunk by chunk."""
+def definitions_of(names: tuple[str, ...]) -> list[tuple]:
+    """What the features are, in words and numbers: part of a dataset's id, so that a changed definition
+    gives another dataset."""
+    specs = [get(name) for name in names]
+    return [
+        (
+            s.name, s.kind, s.unit, repr(s.low), repr(s.high), s.inputs, s.warmup_rows, s.warmup_ns,
+            s.warmup_trades, repr(s.neutral), s.formula, s.kernels.parameters,
+        )
+        for s in specs
+    ]  # fmt: skip
 
-    def __init__(self, instrument: InstrumentSpec, clock: str, names: tuple[str, ...], conflate_ms: int):
+
+class BookRowsBuilder:
+    """Runs events through the feature machine and collects arrays for a `Dataset`, chunk by chunk.
+
+    Parameters
+    ----------
+    names : columns in order; those that `external` holds are joined, the others computed.
+    depth : levels kept in the path, 5 or 10.
+    """
+
+    def __init__(
+        self,
+        instrument: InstrumentSpec,
+        clock: str,
+        names: tuple[str, ...],
+        conflate_ms: int,
+        *,
+        depth: int = DEPTH,
+        external: ExternalColumns | None = None,
+    ):
         if clock not in BOOK_CLOCKS:
             raise DatasetError(f"clock {clock!r} is not one of a book ({', '.join(BOOK_CLOCKS)})")
+        if depth not in DEPTHS:
+            raise DatasetError(f"a path keeps {' or '.join(map(str, DEPTHS))} levels, not {depth!r}")
         self._instrument, self._clock, self._names, self._conflate_ms = instrument, clock, names, conflate_ms
+        self._depth = depth
+        self._external = external or ExternalColumns.none(names)
         self._machine = BookFeatures(
-            names,
+            self._external.computed(fallback="imbalance"),
             price_precision=instrument.price_precision,
             size_precision=instrument.size_precision,
             clock=clock,  # pyright: ignore[reportArgumentType]
@@ -435,16 +521,21 @@ class BookRowsBuilder:
         self._rows = 0
         self._cold = 0
 
+    @property
+    def events(self) -> int:
+        """Events read so far."""
+        return self._digest.count
+
     def add(self, events: np.ndarray) -> dict[str, np.ndarray]:
         """Apply a chunk of events and return what it adds to every array."""
         self._digest.update(events)
-        out: BookRows = self._machine.run(events, depth=DEPTH)
+        out: BookRows = self._machine.run(events, depth=self._depth)
         warm = out.warm
         self._cold += int(np.count_nonzero(~warm))
         at = out.row_event[warm]
         chunk = {
             "ts_ns": out.ts_ns[warm],
-            "features": out.features[warm],
+            "features": self._external.join(out.ts_ns, out.features)[warm],
             "mid": 0.5 * (out.path_bid[at] + out.path_ask[at]),
             "row_event": at + self._path_rows,
             "path_ts_ns": out.path_ts_ns,
@@ -471,13 +562,18 @@ class BookRowsBuilder:
                 f"({self._cold} while "
                 "features warmed up): is there a book, and is it long enough?"
             )
-        terms = (self._instrument, self._clock, self._names, self._conflate_ms)
+        terms = (
+            self._instrument, self._clock, self._names, self._conflate_ms, self._depth,
+            definitions_of(self._external.market), self._external.digests,
+        )  # fmt: skip
         return DatasetCard(
             id=digest.id(*terms),
             instrument=self._instrument,
             clock=self._clock,
             feature_names=self._names,
+            external=self._external.names,
             path="book",
+            depth=self._depth,
             conflate_ms=self._conflate_ms,
             source=source,
             span_ns=(digest.first_ns or 0, digest.last_ns or 0),
@@ -499,6 +595,7 @@ def dataset_from_events(
     feature_names: tuple[str, ...] | list[str],
     *,
     conflate_ms: int = 0,
+    depth: int = DEPTH,
     source: str = "events",
 ) -> Dataset:
     """Build a dataset in memory from market events (a simulator's tape, say).
@@ -509,6 +606,7 @@ def dataset_from_events(
     clock : {"book", "1s"}
     feature_names : book features, in the order of the columns
     conflate_ms : least time between two rows of the book clock
+    depth : levels kept in the path, 5 or 10
 
     Raises
     ------
@@ -517,6 +615,6 @@ def dataset_from_events(
     FeatureError
         When a feature is unknown.
     """
-    builder = BookRowsBuilder(instrument, clock, tuple(feature_names), conflate_ms)
+    builder = BookRowsBuilder(instrument, clock, tuple(feature_names), conflate_ms, depth=depth)
     arrays = builder.add(events)
     return Dataset(card=builder.card(source), **arrays)

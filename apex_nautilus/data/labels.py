@@ -10,6 +10,7 @@ own.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -19,14 +20,22 @@ from numba import njit
 from apex_nautilus.data.errors import DatasetError
 from apex_nautilus.risk import (
     InstrumentSpec,
-    bar_touch,
     bracket_units_kernel,
     log_return_deviation_kernel,
     stop_distance_kernel,
 )
 from apex_nautilus.risk.bracket import STOP_BPS, STOP_VOLATILITY
 
-__all__ = ["LABEL", "LABEL_CODES", "Bracket", "label_bars", "label_book"]
+__all__ = [
+    "LABEL",
+    "LABEL_CODES",
+    "Bracket",
+    "bar_prices",
+    "book_prices",
+    "label_bars",
+    "label_blocks",
+    "label_book",
+]
 
 LABEL: Final = np.dtype(
     [("outcome", "i1"), ("code", "u1"), ("exit_event", "<i8"), ("net_return", "<f8")], align=True
@@ -37,6 +46,12 @@ the spread (NaN without exit)."""
 
 LABEL_CODES: Final = ("no_trade", "take_profit", "stop", "time_out", "still_open")
 _NO_TRADE, _TAKE_PROFIT, _STOP, _TIME_OUT, _STILL_OPEN = range(5)
+
+RUN: Final = 32
+"""Path entries whose extremes are kept together: a million entries without a touch are a thousand looks."""
+
+BLOCK_ROWS: Final = 1 << 18
+"""Rows labelled at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,98 +115,105 @@ def _barriers(side, bid, ask, kind, value, window, mids, reward_risk, tick_units
 
 
 @njit(cache=True, error_model="numpy")
-def _label_book(
-    lo, hi, sides, row_event, ts, bid, ask, mid, kind, value, window, max_hold, reward_risk, tick_units,
-    price_scale, maker, taker, outcome, code, exit_event, net,
-):  # fmt: skip
-    for i in range(lo, hi):
-        start = row_event[i]
-        for column in range(sides):
-            side = 1 if column == 0 else -1
-            profit, stop = _barriers(
-                side, bid[start], ask[start], kind, value, window, mid[max(0, i - window) : i + 1],
-                reward_risk, tick_units, price_scale,
-            )  # fmt: skip
-            if math.isnan(profit):
-                continue
-            entry = ask[start] if side > 0 else bid[start]
-            row = i - lo
-            code[row, column] = _STILL_OPEN
-            for e in range(start + 1, ts.shape[0]):
-                price = bid[e] if side > 0 else ask[e]
-                fee = taker
-                if side * (price - stop) <= 0.0:
-                    code[row, column] = _STOP
-                elif side * (price - profit) >= 0.0:
-                    code[row, column] = _TAKE_PROFIT
-                    price = profit
-                    fee = maker
-                elif ts[e] >= ts[start] + max_hold:
-                    code[row, column] = _TIME_OUT
-                else:
-                    continue
-                outcome[row, column] = 1 if code[row, column] == _TAKE_PROFIT else 0
-                exit_event[row, column] = e
-                net[row, column] = (side * (price - entry) - taker * entry - fee * price) / entry
-                break
+def _extremes(low, high, run, lows, highs):
+    """Lowest and highest of each `run` entries; NaN reaches no barrier and is passed over."""
+    for block in range(lows.shape[0]):
+        least, most = math.inf, -math.inf
+        for e in range(block * run, min((block + 1) * run, low.shape[0])):
+            if low[e] < least:
+                least = low[e]
+            if high[e] > most:
+                most = high[e]
+        lows[block], highs[block] = least, most
 
 
 @njit(cache=True, error_model="numpy")
-def _label_bars(
-    lo, hi, sides, row_event, ts, open_, high, low, close, half, mid, kind, value, window, max_hold,
-    reward_risk, tick_units, price_scale, maker, taker, outcome, code, exit_event, net,
+def _first_touch(low, high, lows, highs, far_lows, far_highs, lower, upper, begin, end):
+    """Return the first entry of [begin, end] at or beyond a barrier, or -1; most are passed `RUN`, or
+    `RUN` squared, at a look."""
+    e = begin
+    while e <= end:
+        if e % (RUN * RUN) == 0:
+            far = e // (RUN * RUN)
+            if far_lows[far] > lower and far_highs[far] < upper:
+                e += RUN * RUN
+                continue
+        if e % RUN == 0:
+            near = e // RUN
+            if lows[near] > lower and highs[near] < upper:
+                e += RUN
+                continue
+        if low[e] <= lower or high[e] >= upper:
+            return e
+        e += 1
+    return -1
+
+
+@njit(cache=True, error_model="numpy")
+def _label(
+    at, ts, prices, near, far, bars, mid, first_mid, sides, kind, value, window, max_hold, reward_risk,
+    tick_units, price_scale, maker, taker, outcome, code, exit_event, net,
 ):  # fmt: skip
-    for i in range(lo, hi):
-        start = row_event[i]
-        if start + 1 >= ts.shape[0]:
+    """Label rows that stand at the path entries `at`.
+
+    `prices` holds open, high, low and close of the bid, then of the ask; of a book all four are the touch.
+    `near` and `far` hold the lowest bid, highest bid, lowest ask and highest ask of `RUN` and of `RUN`
+    squared entries. `mid` begins `first_mid` rows before the first row.
+    """
+    n = ts.shape[0]
+    latest = 0
+    for i in range(at.shape[0]):
+        start = at[i]
+        if bars and start + 1 >= n:
             continue
+        # The entry at which the time is over; rows rise in time, so it only ever moves on.
+        latest = max(latest, start + 1)
+        while latest < n and ts[latest] < ts[start] + max_hold:
+            latest += 1
+        end = min(latest, n - 1)
+        bid, ask = prices[3, start], prices[7, start]
+        here = i + first_mid
         for column in range(sides):
             side = 1 if column == 0 else -1
             profit, stop = _barriers(
-                side, bar_touch(close[start], -1, half[start], price_scale),
-                bar_touch(close[start], 1, half[start], price_scale), kind, value, window,
-                mid[max(0, i - window) : i + 1], reward_risk, tick_units, price_scale,
+                side, bid, ask, kind, value, window, mid[max(0, here - window) : here + 1], reward_risk,
+                tick_units, price_scale,
             )  # fmt: skip
             if math.isnan(profit):
                 continue
-            entry = bar_touch(open_[start + 1], side, half[start + 1], price_scale)
-            row = i - lo
-            code[row, column] = _STILL_OPEN
-            for e in range(start + 1, ts.shape[0]):
-                worst = bar_touch(low[e] if side > 0 else high[e], -side, half[e], price_scale)
-                best = bar_touch(high[e] if side > 0 else low[e], -side, half[e], price_scale)
-                fee = taker
-                if side * (worst - stop) <= 0.0:
-                    code[row, column] = _STOP
-                    opened = bar_touch(open_[e], -side, half[e], price_scale)
-                    price = (
-                        opened if side * (opened - stop) < 0.0 else stop
-                    )  # a gap fills where the bar opens
-                elif side * (best - profit) >= 0.0:
-                    code[row, column] = _TAKE_PROFIT
-                    price = profit
-                    fee = maker
-                elif ts[e] >= ts[start] + max_hold:
-                    code[row, column] = _TIME_OUT
-                    price = bar_touch(close[e], -side, half[e], price_scale)
-                else:
+            # A long is bought at the ask and leaves at the bid, a short the other way round.
+            into, out = (4, 0) if side > 0 else (0, 4)
+            entry = prices[into, start + 1] if bars else prices[into + 3, start]
+            code[i, column] = _STILL_OPEN
+            lows = 0 if side > 0 else 2
+            e = _first_touch(
+                prices[out + 2], prices[out + 1], near[lows], near[lows + 1], far[lows], far[lows + 1],
+                stop if side > 0 else profit, profit if side > 0 else stop, start + 1, end,
+            )  # fmt: skip
+            fee = taker
+            if e < 0:
+                if latest >= n:
                     continue
-                outcome[row, column] = 1 if code[row, column] == _TAKE_PROFIT else 0
-                exit_event[row, column] = e
-                net[row, column] = (side * (price - entry) - taker * entry - fee * price) / entry
-                break
-
-
-def _empty(n: int) -> np.ndarray:
-    labels = np.zeros((n, 2), dtype=LABEL)
-    labels["outcome"] = -1
-    labels["exit_event"] = -1
-    labels["net_return"] = np.nan
-    return labels
+                e = latest
+                code[i, column] = _TIME_OUT
+                price = prices[out + 3, e]
+            elif side * ((prices[out + 2, e] if side > 0 else prices[out + 1, e]) - stop) <= 0.0:
+                code[i, column] = _STOP
+                price = prices[out, e]
+                if bars and side * (price - stop) >= 0.0:
+                    price = stop  # met inside the bar; a gap fills where the bar opens
+            else:
+                code[i, column] = _TAKE_PROFIT
+                price = profit
+                fee = maker
+            outcome[i, column] = 1 if code[i, column] == _TAKE_PROFIT else 0
+            exit_event[i, column] = e
+            net[i, column] = (side * (price - entry) - taker * entry - fee * price) / entry
 
 
 def _terms(bracket: Bracket, instrument: InstrumentSpec) -> tuple:
     return (
+        1 if instrument.is_spot else 2,  # on spot a short signal only closes
         STOP_VOLATILITY if bracket.stop == "volatility" else STOP_BPS,
         float(bracket.stop_value),
         int(bracket.window),
@@ -204,21 +226,75 @@ def _terms(bracket: Bracket, instrument: InstrumentSpec) -> tuple:
     )
 
 
-def _run(kernel, bracket, instrument, rows, row_event, path, mid) -> np.ndarray:
+def _over_runs(prices: np.ndarray, run: int) -> np.ndarray:
+    """Lowest bid, highest bid, lowest ask, highest ask of each `run` entries: (4, ceil(M / run))."""
+    out = np.empty((4, -(-prices.shape[1] // run)))
+    _extremes(prices[2], prices[1], run, out[0], out[1])
+    _extremes(prices[6], prices[5], run, out[2], out[3])
+    return out
+
+
+def label_blocks(
+    bracket: Bracket,
+    instrument: InstrumentSpec,
+    rows: tuple[int, int],
+    *,
+    row_event: np.ndarray,
+    path_ts_ns: np.ndarray,
+    mid: np.ndarray,
+    prices: Callable[[int, int], np.ndarray],
+    bars: bool,
+    block_rows: int = BLOCK_ROWS,
+) -> Iterator[np.ndarray]:
+    """Yield labels of rows [lo, hi), `block_rows` at a time.
+
+    In memory at once are a block, and the path from its first row to the end of its last row's holding time.
+
+    Parameters
+    ----------
+    row_event, mid : (N,) of the dataset
+    path_ts_ns : (M,)
+    prices : function of (first, last)
+        Open, high, low, close of the bid, then of the ask, over path entries [first, last): float64 (8, n).
+    bars : whether the path is made of bars, and the entry therefore at the next one's open
+
+    Yields
+    ------
+    LABEL records of shape (n, 2), long then short
+    """
     lo, hi = rows
-    columns = {
-        "outcome": np.full((hi - lo, 2), -1, dtype=np.int8),
-        "code": np.zeros((hi - lo, 2), dtype=np.uint8),
-        "exit_event": np.full((hi - lo, 2), -1, dtype=np.int64),
-        "net_return": np.full((hi - lo, 2), np.nan),
-    }
-    sides = 1 if instrument.is_spot else 2  # on spot a short signal only closes
-    plain = [np.asarray(a) for a in (row_event, *path, mid)]
-    kernel(lo, hi, sides, *plain, *_terms(bracket, instrument), *columns.values())
-    labels = _empty(hi - lo)
-    for name, column in columns.items():
-        labels[name] = column
-    return labels
+    for first in range(lo, hi, block_rows):
+        last = min(first + block_rows, hi)
+        at = np.array(row_event[first:last], dtype=np.int64)
+        begin, over = int(at[0]), int(path_ts_ns[at[-1]]) + bracket.max_hold_ns
+        # One entry past the end of the holding time, and at least the one after the last row.
+        stop = max(int(np.searchsorted(path_ts_ns, over, side="left")), int(at[-1]) + 1) + 1
+        stop = min(stop, path_ts_ns.shape[0])
+        window = prices(begin, stop)
+        near = _over_runs(window, RUN)
+        back = min(bracket.window, first)
+        outcome = np.full((last - first, 2), -1, dtype=np.int8)
+        code = np.zeros((last - first, 2), dtype=np.uint8)
+        exit_event = np.full((last - first, 2), -1, dtype=np.int64)
+        net = np.full((last - first, 2), np.nan)
+        _label(
+            at - begin, np.array(path_ts_ns[begin:stop], dtype=np.int64), window, near,
+            _over_runs(window, RUN * RUN), bars, np.array(mid[first - back : last], dtype=np.float64), back,
+            *_terms(bracket, instrument), outcome, code, exit_event, net,
+        )  # fmt: skip
+        exit_event[exit_event >= 0] += begin
+        labels = np.zeros((last - first, 2), dtype=LABEL)
+        labels["outcome"], labels["code"] = outcome, code
+        labels["exit_event"], labels["net_return"] = exit_event, net
+        yield labels
+
+
+def _all(bracket, instrument, rows, row_event, path_ts_ns, mid, prices, bars) -> np.ndarray:
+    blocks = label_blocks(
+        bracket, instrument, rows, row_event=row_event, path_ts_ns=path_ts_ns, mid=mid, prices=prices,
+        bars=bars,
+    )  # fmt: skip
+    return np.concatenate([np.zeros((0, 2), dtype=LABEL), *blocks])
 
 
 def label_book(
@@ -234,7 +310,8 @@ def label_book(
 ) -> np.ndarray:
     """Return labels of rows [lo, hi) on a path of order-book events: `LABEL`, shape (hi - lo, 2), long then
     short."""
-    return _run(_label_book, bracket, instrument, rows, row_event, (path_ts_ns, path_bid, path_ask), mid)
+    prices = book_prices(path_bid, path_ask)
+    return _all(bracket, instrument, rows, row_event, path_ts_ns, mid, prices, False)
 
 
 def label_bars(
@@ -253,5 +330,39 @@ def label_bars(
 ) -> np.ndarray:
     """Return labels of rows [lo, hi) on a path of bars: entry at the next bar's open, a bar over both
     barriers a stop."""
-    path = (path_ts_ns, path_open, path_high, path_low, path_close, path_half_spread)
-    return _run(_label_bars, bracket, instrument, rows, row_event, path, mid)
+    prices = bar_prices(
+        path_open, path_high, path_low, path_close, path_half_spread, instrument.price_precision
+    )
+    return _all(bracket, instrument, rows, row_event, path_ts_ns, mid, prices, True)
+
+
+def book_prices(bid: np.ndarray, ask: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    """Return the `prices` of `label_blocks` for a path of order-book events."""
+
+    def prices(first: int, last: int) -> np.ndarray:
+        return np.repeat([bid[first:last], ask[first:last]], 4, axis=0)
+
+    return prices
+
+
+def bar_prices(
+    open_: np.ndarray,
+    high: np.ndarray,
+    low: np.ndarray,
+    close: np.ndarray,
+    half_spread: np.ndarray,
+    price_precision: int,
+) -> Callable[[int, int], np.ndarray]:
+    """Return the `prices` of `label_blocks` for a path of bars, half the spread taken off and put on.
+
+    They are rounded as `risk.bar_touch` does.
+    """
+    scale = float(10**price_precision)
+
+    def prices(first: int, last: int) -> np.ndarray:
+        bars = np.array([a[first:last] for a in (open_, high, low, close)])
+        half = half_spread[first:last]
+        touches = np.concatenate([bars - half, bars + half])
+        return np.maximum(np.rint(touches * scale), 1.0) / scale
+
+    return prices

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from apex_nautilus.forge.errors import ForgeError
 from apex_nautilus.forge.evaluation import Trial
 from apex_nautilus.forge.evolution import GenerationReport
 from apex_nautilus.store import LedgerWriter, read_ledger
@@ -62,9 +63,37 @@ class StudyJournal:
         fields = {name: getattr(report, name) for name in report.__struct_fields__}
         self.write("generation", report.generation, fields)
 
-    def count(self, kind: str) -> int:
-        """How many events of a kind the study has in the ledger."""
-        return sum(1 for known, _ in self._known if known == kind)
+    def check_test_part(self, dataset_id: str, generations: int) -> None:
+        """Raise ForgeError where the study has opened the test part at another generation than it is to end
+        at, and would choose again; better now than after the generations in between.
+        """
+        from apex_nautilus.data.held_out import openings
+
+        if self._writer is None:
+            return
+        for one in openings(read_ledger(self._writer.path)):
+            if (one.study_id, one.dataset_id) == (self._study_id, dataset_id) and generations != one.number:
+                raise ForgeError(
+                    f"study {self._study_id} opened its test part at generation {one.number}, for genome "
+                    f"{one.genome_id}: what {generations} generations choose would no longer be judged by "
+                    "data they have not seen. Begin a study with another seed, or have the test part opened "
+                    "again (apex-forge resume --reopen-test); the ledger will tell"
+                )
+
+    def open_test_part(
+        self, dataset_id: str, genome_id: str, rows: tuple[int, int], number: int, *, force: bool
+    ) -> None:
+        """Record that the test part is opened; raises ForgeError where it was, for another genome."""
+        # Here, because it imports Nautilus, which whoever holds a dataset has done already.
+        from apex_nautilus.data.held_out import Opening, TestPartOpened, open_test_part
+
+        opening = Opening(
+            study_id=self._study_id, dataset_id=dataset_id, number=number, genome_id=genome_id, rows=rows
+        )
+        try:
+            open_test_part(self._writer, opening, self._clock(), force=force)
+        except TestPartOpened as error:
+            raise ForgeError(str(error)) from None
 
 
 def trial_fields(trial: Trial) -> dict[str, Any]:

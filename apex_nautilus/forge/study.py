@@ -98,6 +98,7 @@ def evolve(
     exclude: Collection[str] = (),
     job_id: str | None = None,
     slot: str | None = None,
+    reopen_test: bool = False,
 ) -> StudyResult:
     """Breed strategies on a dataset and judge the best.
 
@@ -115,6 +116,8 @@ def evolve(
     ledger : records the study, every trial, the opening of the test part and the verdict.
     exclude : ids that may not be chosen (a genome that just died).
     job_id, slot : of the recycle job that asked, for the provenance.
+    reopen_test : open the test part again where the ledger says that this study has opened it for another
+        genome, as when it goes on for more generations after it had ended. The ledger records that too.
 
     Returns
     -------
@@ -123,7 +126,8 @@ def evolve(
     Raises
     ------
     ForgeError
-        The dataset cannot be split, has no features, or the checkpoint belongs to another study.
+        The dataset cannot be split, has no features, the checkpoint belongs to another study, or the study
+        has opened its test part before.
     """
     if seed < 0:
         raise ForgeError(f"seed is {seed}; it must not be negative")
@@ -135,6 +139,8 @@ def evolve(
     breeding, drawing = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     evolution = Evolution(evaluator, config, breeding)
     journal = StudyJournal(ledger, study_id, clock)
+    if not reopen_test:
+        journal.check_test_part(data.card.id, config.generations)
     ancestors = [_individual(genome, evaluator) for genome in seeds]
     taken = [genome for genome, one in zip(seeds, ancestors) if one is not None]
     inherited = _trials_behind(taken)
@@ -182,7 +188,7 @@ def evolve(
     while evolution.generation < config.generations:
         finished(evolution.step())
 
-    judge_ = _Judge(evaluator, parts, evolution, journal, study_id, taken, inherited)
+    judge_ = _Judge(evaluator, parts, evolution, journal, study_id, taken, inherited, reopen_test)
     return judge_.verdict(
         drawing, seed=seed, clock=clock, exclude=frozenset(exclude), job_id=job_id, slot=slot
     )
@@ -200,7 +206,9 @@ class _Judge:
         study_id: str,
         seeds: Sequence[Genome],
         inherited: int,
+        reopen_test: bool,
     ) -> None:
+        self._reopen_test = reopen_test
         self._evaluator = evaluator
         self._config = evaluator.config
         self._parts = parts
@@ -234,14 +242,12 @@ class _Judge:
         one, fit, on_validation = ranked[place]
         ticket = self._ticket(rng)
 
-        self._journal.write(
-            "test_opened",
+        self._journal.open_test_part(
+            self._evaluator.data.card.id,
+            genomes[place].id,
+            self._parts.test,
             self._evolution.generation,
-            {
-                "genome_id": genomes[place].id,
-                "rows": self._parts.test,
-                "opened_before": self._journal.count("test_opened"),
-            },
+            force=self._reopen_test,
         )
         test, ruined = self._results(one, fit, self._parts.test)
         strict = self._trials.deflated(test, self._trials.sharpe_variance_all)

@@ -153,7 +153,8 @@ def test_bars_to_expected_labels(case, bars, long, short):
     path = np.array([(100.0, 100.0, 100.0, 100.0), *bars], dtype=float)
     opened, high, low, close = path.T.copy()
     labels = label_bars(
-        Bracket("bps", 100.0, 2 * 60 * SECOND), SPEC, (0, 1), row_event=np.zeros(1, dtype=np.int64),
+        Bracket("bps", 100.0, 2 * 60 * SECOND), msgspec.structs.replace(SPEC, price_precision=2), (0, 1),
+        row_event=np.zeros(1, dtype=np.int64),
         path_ts_ns=np.arange(1, len(path) + 1) * 60 * SECOND, path_open=opened, path_high=high, path_low=low,
         path_close=close, path_half_spread=np.full(len(path), 0.25), mid=np.array([100.0]),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from apex_nautilus.cli.forge import main
 from apex_nautilus.forge import GenerationReport
-from apex_nautilus.store import CatalogLayout, FileJobQueue, RecycleJob
+from apex_nautilus.store import CatalogLayout, FileJobQueue, RecycleJob, read_ledger
 
 SMALL = ["--population", "16", "--generations", "2", "--max-hold", "30", "--threads", "1", "--lottery", "20"]
 
@@ -42,8 +42,18 @@ def test_evolve_inspect_and_resume(folder):
     genome_id = parsed[-1]["genome_id"]
     written = (folder / "a" / f"genome_{genome_id}.json").read_bytes()
 
-    evolve(folder, "b", "--generations", "1", "--no-deploy")
-    run("resume", folder / "b", "--generations", "2", "--threads", "2")
+    apart = ("--catalog", folder / "apart")  # in the other catalog the study has opened its test part
+    evolve(folder, "b", "--generations", "1", "--no-deploy", *apart)
+    kept = (folder / "b" / "run.json").read_bytes()
+    on = ("resume", folder / "b", "--generations", "2", "--threads", "2")
+    assert "opened its test part at generation 1" in run(*on, code=1).stderr
+    assert (folder / "b" / "run.json").read_bytes() == kept
+    run(*on, "--reopen-test")
+    openings = [
+        r.fields for path in (folder / "apart" / "ledger").iterdir() for r in read_ledger(path)
+        if r.kind == "test_opened"
+    ]  # fmt: skip
+    assert [(o["number"], o["opened_before"], o["forced"]) for o in openings] == [(1, 0, False), (2, 1, True)]
     assert (folder / "b" / f"genome_{genome_id}.json").read_bytes() == written
     assert (folder / "b" / "checkpoint.json").read_bytes() == (folder / "a" / "checkpoint.json").read_bytes()
 
@@ -167,15 +177,13 @@ def test_an_option_out_of_bounds_is_refused_before_anything_is_made(tmp_path, mo
 
 def test_a_run_that_failed_before_it_began_may_be_begun_again(folder):
     assert "no readable genome" in evolve(folder, "f", "--from", "0" * 16, code=1).stderr
-    evolve(folder, "f", "--generations", "0", "--no-deploy")
+    evolve(folder, "f", "--generations", "0", "--no-deploy", "--catalog", folder / "catalog-f")
 
 
 def test_what_was_not_deployed_is_said_to_be_in_the_ledger_only_when_it_is(folder):
-    kept = evolve(folder, "g", "--generations", "0", "--dsr", "1").stdout
-    assert "in the ledger" in kept
-    assert (
-        "in the ledger" not in evolve(folder, "h", "--generations", "0", "--dsr", "1", "--no-deploy").stdout
-    )
+    brief = ("--generations", "0", "--dsr", "1", "--catalog", folder / "catalog-g")
+    assert "in the ledger" in evolve(folder, "g", *brief).stdout
+    assert "in the ledger" not in evolve(folder, "h", *brief, "--no-deploy").stdout
 
 
 def test_studies_that_opened_the_same_test_part_are_told(folder):

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from apex_nautilus.cli.forge_commands._progress import Progress, say_that_it_compiles
-from apex_nautilus.data import DataError, Dataset
+from apex_nautilus.data import DataError, Dataset, openings_by_study
 from apex_nautilus.forge import (
     EvolutionConfig,
     ForgeError,
@@ -22,7 +22,7 @@ from apex_nautilus.forge import (
     study_id_of,
 )
 from apex_nautilus.genome import Genome, Result, encode, tree_to_text
-from apex_nautilus.store import CatalogLayout, LedgerError, LedgerWriter, StoreError, read_all, write_atomic
+from apex_nautilus.store import CatalogLayout, LedgerError, LedgerWriter, StoreError, write_atomic
 
 __all__ = [
     "RunFile",
@@ -126,7 +126,7 @@ def find_seeds(layout: CatalogLayout, ids: Sequence[str]) -> list[Genome]:
     return seeds
 
 
-def execute(folder: Path, run: RunFile, data: Dataset, *, as_json: bool) -> None:
+def execute(folder: Path, run: RunFile, data: Dataset, *, as_json: bool, reopen_test: bool = False) -> None:
     """Run a study to its end, deploy what the gate lets through, and print what came of it.
 
     Ctrl-C leaves the checkpoint of the last whole generation and ends the program with 130.
@@ -154,6 +154,7 @@ def execute(folder: Path, run: RunFile, data: Dataset, *, as_json: bool) -> None
                     progress=progress.show,
                     checkpoint=folder / "checkpoint.json",
                     ledger=ledger,
+                    reopen_test=reopen_test,
                 )
             write_atomic(folder / f"genome_{result.genome.id}.json", encode(result.genome))
             write_atomic(
@@ -180,10 +181,7 @@ def execute(folder: Path, run: RunFile, data: Dataset, *, as_json: bool) -> None
 
 def _other_openings(layout: CatalogLayout, dataset_id: str, study_id: str) -> int:
     """How many other studies of this catalog have opened the test part of the dataset."""
-    records = read_all(layout.ledger, kinds=["study", "test_opened"])
-    same = {r.fields.get("study_id") for r in records if r.fields.get("dataset_id") == dataset_id}
-    opened = {r.fields.get("study_id") for r in records if r.kind == "test_opened"}
-    return len(same & opened - {study_id})
+    return len(openings_by_study(layout.ledger, dataset_id).keys() - {study_id})
 
 
 def _summary(result: StudyResult) -> dict:
