@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from nautilus_trader.common.actor import Actor
@@ -37,6 +37,7 @@ from apex_nautilus.features import (
     STATUS_PATH,
     STATUS_ROW,
     BookFeatures,
+    FeatureError,
     apply_buffer,
     apply_events,
     get,
@@ -100,6 +101,9 @@ class Subscription:
         Set by the agent: `on_feed_path` is called from this time on; `NEVER_NS` for not at all, 0 for always.
     is_warm : bool
         Whether rows are served yet; once true, true for good.
+    wants_open : bool
+        Set by the agent, for one time: `on_feed_open` is called at the open of the next bar. Only where the
+        market is made of bars.
     """
 
     agent: FeedAgent
@@ -108,6 +112,7 @@ class Subscription:
     warmup: tuple[int, int, int]
     wake_ns: int = NEVER_NS
     is_warm: bool = False
+    wants_open: bool = False
 
     def wants_row(self) -> bool:
         """Whether the row that was just closed is one of the agent's: its own features are past their
@@ -182,6 +187,9 @@ class Feed:
         "unused_since_ns",
     )
 
+    defers_entries: ClassVar[bool] = False
+    """Whether an entry meets the open of the next bar and not the book it was decided on."""
+
     def __init__(
         self,
         names: Sequence[str],
@@ -238,6 +246,11 @@ class Feed:
     def ask(self) -> float:
         """Best ask of the latest whole book; NaN before the first."""
         return float(self._floats[ASK]) or math.nan
+
+    @property
+    def path_count(self) -> int:
+        """How many whole books there were."""
+        return self.features.path_count
 
     @property
     def has_begun(self) -> bool:
@@ -374,6 +387,11 @@ class FeedHub(Actor):
         FeatureError
             When a feature or the clock is unknown.
         """
+        if clock in ("1m", "5m", "15m"):
+            raise FeatureError(
+                f"clock {clock!r} needs bars, and {self.instrument_id} is fed by its order book; put `bars` "
+                "into the run's configuration"
+            )
         feed = self._feed_for(clock, conflate_ms, tuple(features))
         feed.unused_since_ns = NEVER_NS
         specs = [get(name) for name in features]

@@ -16,7 +16,9 @@ from apex_nautilus.features.kernel import (
     NEXT_BOUNDARY_NS,
     NOW_NS,
     PERIOD_NS,
+    PRICE_UNITS,
     ROW_AT,
+    SIZE_UNITS,
     TRADE_COUNT,
 )
 
@@ -30,6 +32,8 @@ __all__ = [
     "NEXT_BOUNDARY_NS",
     "NOW_NS",
     "PERIOD_NS",
+    "PRICE_UNITS",
     "ROW_AT",
+    "SIZE_UNITS",
     "TRADE_COUNT",
 ]
