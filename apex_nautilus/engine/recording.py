@@ -513,15 +513,16 @@ async def _listen(
     started = asyncio.ensure_future(recorder.started.wait())
     try:
         await asyncio.wait(
-            {running, started}, timeout=config.connect_timeout_s + 5.0, return_when=asyncio.FIRST_COMPLETED
+            {running, started}, timeout=config.connect_timeout_s + 1.0, return_when=asyncio.FIRST_COMPLETED
         )
         if running.done():
             return  # stopped by a signal before it began
         if not started.done():
             hosts = ", ".join(f"{v.venue} ({v.base_url_http or v.environment})" for v in config.venues)
             raise RecordingError(
-                f"not connected within {config.connect_timeout_s:g} s: {hosts}. Check the network and the "
-                "instruments' names, or look at Nautilus's own log with --log-level INFO"
+                f"not connected within {config.connect_timeout_s:g} s: {hosts}. Check the network, and that "
+                f"the venue lists {', '.join(i for v in config.venues for i in v.instruments)}; --log-level "
+                "INFO shows what Nautilus says"
             )
         if recorder.missing:
             raise RecordingError(

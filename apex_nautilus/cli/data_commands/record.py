@@ -97,8 +97,8 @@ def command(
                 failure = e
         if failure is not None:
             raise click.ClickException(
-                f"{failure}\nWhat was heard before is under {wanted.streams}; `--convert-only` writes it into "
-                "the catalog"
+                f"{failure}\nWhat was heard before is under {wanted.streams}; `--convert-only` writes it "
+                "into the catalog"
             )
     if no_convert:
         say(f"streams under {folders[0]}")

@@ -1,0 +1,1 @@
+"""The layout of each venue's archive. One venue a module."""

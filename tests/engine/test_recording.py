@@ -1,0 +1,307 @@
+"""A live node records a session that a venue on loopback replays; the catalog then holds what was sent."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from apex_nautilus.cli.data_commands.record import command
+from apex_nautilus.data import load_instrument, read_bars, read_events
+from apex_nautilus.features import FLAG_LAST, KIND_CLEAR, KIND_TRADE
+from tests.support.venue_streams import (
+    Session,
+    Stream,
+    VenueStreams,
+    bybit_rest,
+    bybit_streams,
+    read_session,
+)
+
+CAPTURE = Path(__file__).parents[1] / "data" / "bybit_v5_btcusdt_202608.jsonl.gz"
+LINEAR, SPOT = "/v5/public/linear", "/v5/public/spot"
+IDS = {LINEAR: "BTCUSDT-LINEAR.BYBIT", SPOT: "BTCUSDT-SPOT.BYBIT"}
+TOPICS = ("orderbook.200.BTCUSDT", "publicTrade.BTCUSDT", "kline.1.BTCUSDT")
+TIMEOUT = 90.0
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return read_session(CAPTURE)
+
+
+def write_config(folder: Path, venue: dict, **fields: object) -> Path:
+    content = {
+        "schema": "apex.record/1",
+        "name": "loopback",
+        "venues": [venue],
+        "record": ["deltas", "trades", "bars"],
+        "bars": ["1m"],
+        "catalog": "catalog",
+        "streams": "streams",
+        "connect_timeout_s": 20.0,
+    } | fields
+    path = folder / "record.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "apex_nautilus.cli.apex", "data", "record", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_all(*configs: Path) -> list[dict]:
+    """Record what each configuration says, one after the other, in one process; return the outcomes."""
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.support.recorder_process", *map(str, configs)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def record_all(config: Path, venue: VenueStreams) -> list[dict]:
+    """Run the recorder until the venue has sent everything; return its reports."""
+    process = start(str(config), "--json")
+    try:
+        done = venue.wait_done(TIMEOUT)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=TIMEOUT)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert done, f"not everything was taken: {venue.streams}\n{err}"
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+# ---- the oracle: books and trades from the messages, with nothing but dictionaries
+
+
+def units(text: str, precision: int) -> int:
+    value = Decimal(text).scaleb(precision)
+    assert value == int(value)
+    return int(value)
+
+
+def sent_books(
+    messages: list[tuple[str, str]], price: int, size: int
+) -> Iterator[tuple[int, int, dict, dict]]:
+    """(venue time, sequence, bids, asks) after each message of a Bybit book."""
+    bids: dict[int, int] = {}
+    asks: dict[int, int] = {}
+    for topic, text in messages:
+        if not topic.startswith("orderbook"):
+            continue
+        message = json.loads(text)
+        if message["type"] == "snapshot":
+            bids, asks = {}, {}
+        for book, name in ((bids, "b"), (asks, "a")):
+            for level, amount in message["data"][name]:
+                book.pop(units(level, price), None)
+                if units(amount, size):
+                    book[units(level, price)] = units(amount, size)
+        yield message["ts"] * 1_000_000, message["data"]["seq"], dict(bids), dict(asks)
+
+
+def sent_trades(messages: list[tuple[str, str]], price: int, size: int) -> list[tuple[int, int, int, int]]:
+    return [
+        (t["T"] * 1_000_000, units(t["p"], price), units(t["v"], size), 1 if t["S"] == "Buy" else -1)
+        for topic, text in messages
+        if topic.startswith("publicTrade")
+        for t in json.loads(text)["data"]
+    ]
+
+
+def stored_books(events: np.ndarray) -> Iterator[tuple[int, int, dict, dict]]:
+    sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
+    for event in events[events["kind"] != KIND_TRADE]:
+        if event["kind"] == KIND_CLEAR:
+            sides = {1: {}, -1: {}}
+        else:
+            sides[int(event["side"])].pop(int(event["price"]), None)
+            if event["size"]:
+                sides[int(event["side"])][int(event["price"])] = int(event["size"])
+        if event["flags"] & FLAG_LAST:
+            yield int(event["ts_event_ns"]), int(event["sequence"]), dict(sides[1]), dict(sides[-1])
+
+
+def assert_holds_what_was_sent(catalog: Path, session: Session) -> None:
+    for path, instrument_id in IDS.items():
+        spec = load_instrument(catalog, instrument_id)
+        precision = (spec.price_precision, spec.size_precision)
+        events = np.concatenate(list(read_events(catalog, instrument_id)))
+        sent = list(sent_books(session.messages[path], *precision))
+        stored = list(stored_books(events))
+        assert len(stored) == len(sent) > 250
+        for mine, theirs in zip(stored, sent, strict=True):
+            assert mine == theirs
+        trades = events[events["kind"] == KIND_TRADE]
+        assert [
+            (int(t["ts_event_ns"]), int(t["price"]), int(t["size"]), int(t["side"])) for t in trades
+        ] == sent_trades(session.messages[path], *precision)
+        assert (np.diff(events["ts_init_ns"]) >= 0).all()
+
+
+def bybit_venue(session: Session) -> VenueStreams:
+    return VenueStreams(bybit_rest(session), bybit_streams(session, dict.fromkeys(IDS, TOPICS)))
+
+
+def bybit_config(folder: Path, venue: VenueStreams, **fields: object) -> Path:
+    described = {
+        "venue": "bybit",
+        "instruments": list(IDS.values()),
+        "base_url_http": venue.http,
+        "base_url_ws": venue.ws,
+    }
+    return write_config(folder, described, **fields)
+
+
+def test_a_recorded_session_holds_every_level_and_every_trade_that_was_sent(tmp_path, session):
+    with bybit_venue(session) as venue:
+        reports = record_all(bybit_config(tmp_path, venue), venue)
+    assert not venue.errors
+    assert {r["instrument_id"] for r in reports} == set(IDS.values())
+    assert all(not r["refused"] for r in reports)
+    assert_holds_what_was_sent(tmp_path / "catalog", session)
+    for path, instrument_id in IDS.items():
+        bars = read_bars(tmp_path / "catalog", f"{instrument_id}-1-MINUTE-LAST-EXTERNAL")
+        closed = [
+            k
+            for topic, text in session.messages[path]
+            if topic.startswith("kline")
+            for k in json.loads(text)["data"]
+            if k["confirm"]
+        ]
+        spec = load_instrument(tmp_path / "catalog", instrument_id)
+        assert [int(b["ts_ns"]) for b in bars] == [(k["end"] + 1) * 1_000_000 for k in closed]
+        assert [int(b["close"]) for b in bars] == [units(k["close"], spec.price_precision) for k in closed]
+    spec = load_instrument(tmp_path / "catalog", IDS[LINEAR])
+    assert (spec.tick, spec.lot, spec.min_notional) == (0.1, 0.001, 5.0)
+    assert (spec.maker_fee, spec.taker_fee) == (0.0002, 0.00055)  # not the 0.1 % of a client without keys
+
+
+def test_a_killed_recorder_leaves_streams_that_are_converted_later(tmp_path, session):
+    with bybit_venue(session) as venue:
+        config = bybit_config(tmp_path, venue, flush_s=0.001)
+        process = start(str(config))
+        try:
+            assert venue.wait_done(TIMEOUT)
+            wait_for(lambda: len(flushed(tmp_path / "streams", 50_000)) == 2)
+        finally:
+            process.kill()
+            process.communicate()
+    assert not (tmp_path / "catalog").exists()
+    result = CliRunner().invoke(command, [str(config), "--convert-only", "--json"])
+    assert result.exit_code == 0, result.output
+    for report in json.loads(result.stdout):
+        assert not report["refused"]
+    # What was flushed is the beginning of what was sent, book by book.
+    for path, instrument_id in IDS.items():
+        spec = load_instrument(tmp_path / "catalog", instrument_id)
+        events = np.concatenate(list(read_events(tmp_path / "catalog", instrument_id)))
+        stored = list(stored_books(events))
+        sent = list(sent_books(session.messages[path], spec.price_precision, spec.size_precision))
+        assert 10 < len(stored) <= len(sent)
+        assert stored == sent[: len(stored)]
+    again = CliRunner().invoke(command, [str(config), "--convert-only"])
+    assert again.exit_code == 0
+    assert "no recording named 'loopback'" in again.stderr
+
+
+def flushed(streams: Path, size: int) -> list[Path]:
+    return [p for p in streams.glob("live/*/order_book_deltas/*/*.feather") if p.stat().st_size > size]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds; fails after `TIMEOUT`."""
+    idle = threading.Event()
+    for _ in range(int(TIMEOUT / 0.05)):
+        if condition():
+            return
+        idle.wait(0.05)
+    raise AssertionError("waited in vain")
+
+
+def test_a_connection_that_drops_leaves_a_book_that_begins_again_at_the_new_snapshot(tmp_path, session):
+    whole = session.messages[LINEAR]
+
+    def resume(sent: int) -> list[str]:
+        """What Bybit sends first on a new connection: the book as it stands, as a snapshot."""
+        last = None
+        for topic, text in whole[:sent]:
+            if topic.startswith("orderbook"):
+                last = json.loads(text)
+        assert last is not None
+        *_, (_, _, bids, asks) = sent_books(whole[:sent], 2, 3)
+        last["type"] = "snapshot"
+        last["data"]["b"] = [
+            [f"{p / 100:.2f}", f"{s / 1000:.3f}"] for p, s in sorted(bids.items(), reverse=True)
+        ]
+        last["data"]["a"] = [[f"{p / 100:.2f}", f"{s / 1000:.3f}"] for p, s in sorted(asks.items())]
+        return [json.dumps(last)]
+
+    stream = Stream(frozenset(TOPICS), whole, drop_after=300, resume=resume)
+    with VenueStreams(bybit_rest(session), {LINEAR: stream}) as venue:
+        described = {
+            "venue": "bybit",
+            "instruments": [IDS[LINEAR]],
+            "base_url_http": venue.http,
+            "base_url_ws": venue.ws,
+        }
+        (report,) = record_all(write_config(tmp_path, described), venue)
+    assert stream.connections == 2
+    assert not report["refused"]
+    assert report["kept"]["snapshot"] == 2
+    events = np.concatenate(list(read_events(tmp_path / "catalog", IDS[LINEAR])))
+    stored = list(stored_books(events))
+    sent = list(sent_books(whole, 2, 3))
+    assert len(stored) == len(sent) + 1
+    assert [b for b in stored if b in sent] == stored  # the snapshot repeats the book before the cut
+    assert stored[-1] == sent[-1]
+
+
+def test_what_hinders_a_recording_is_told_in_time_and_never_waited_for(tmp_path, session):
+    bybit = {"venue": "bybit", "instruments": [IDS[LINEAR]]}
+    nowhere = {"base_url_http": "http://127.0.0.1:9", "base_url_ws": "ws://127.0.0.1:9"}
+    silent = Stream(frozenset({"never asked for"}), [])
+    with VenueStreams(bybit_rest(session), {LINEAR: silent}) as venue:
+        here = {"base_url_http": venue.http, "base_url_ws": venue.ws}
+        unlisted = {"instruments": ["NOSUCHUSDT-LINEAR.BYBIT"]}
+        cases = [
+            (
+                bybit | nowhere,
+                {"connect_timeout_s": 1.0},
+                "not connected within 1 s: bybit (http://127.0.0.1:9)",
+            ),
+            (bybit | here, {"silence_timeout_s": 0.5}, "nothing was heard for 0.5 s"),
+            (
+                bybit | here | unlisted,
+                {"connect_timeout_s": 1.0},
+                "that the venue lists NOSUCHUSDT-LINEAR.BYBIT",
+            ),
+        ]
+        configs = []
+        for i, (described, fields, _) in enumerate(cases):
+            (tmp_path / str(i)).mkdir()
+            configs.append(write_config(tmp_path / str(i), described, **fields))
+        outcomes = run_all(*configs)
+    for outcome, (_, _, message) in zip(outcomes, cases, strict=True):
+        assert message in outcome["error"]
