@@ -52,6 +52,7 @@ __all__ = [
     "data_files",
     "instrument_ids",
     "load_instrument",
+    "merge_streams",
     "read_bars",
     "read_events",
     "settle_instrument",
@@ -483,11 +484,11 @@ def _chunks(
         with _readable(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=rows):
                 if batch.num_rows == 0:
-                    continue  # an empty chunk means the end to `_merge`
+                    continue  # an empty chunk means the end to `merge_streams`
                 yield convert(pa.Table.from_batches([batch]), spec)
 
 
-def _merge(streams: list[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+def merge_streams(streams: list[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
     """Merge time-ordered chunk streams; all events of an instant leave in one chunk."""
     held: list[np.ndarray] = [np.empty(0, dtype=EVENT) for _ in streams]
     alive = [True] * len(streams)
@@ -562,7 +563,9 @@ def read_events(
     if start is not None:
         files[_TRADES] = [f for f in files[_TRADES] if f[2] >= start]
     yield from _between(
-        _merge([_chunks(found, spec, folder, chunk_rows) for folder, found in files.items()]), start, end
+        merge_streams([_chunks(found, spec, folder, chunk_rows) for folder, found in files.items()]),
+        start,
+        end,
     )
 
 
