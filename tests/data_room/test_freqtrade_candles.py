@@ -84,7 +84,7 @@ def test_names_say_what_the_candles_are(name, expected):
         "BTC-5m.feather",
         "BTC_USDT_USDT-8h-funding_rate.feather",
         "BTC_USD_BTC-5m-futures.feather",
-        "BTC_USDT-5m.json",
+        "BTC_USDT-5m.parquet",
     ],
 )
 def test_other_names_are_refused(name):

@@ -1,4 +1,4 @@
-"""freqtrade candles (feather) as bars.
+"""freqtrade candles (feather or JSON) as bars.
 
 The pair, the timeframe and the market are in the file's name: ``BTC_USDT-5m.feather`` is spot,
 ``BTC_USDT_USDT-5m-futures.feather`` the USDT-margined perpetual. A candle's date is its opening; a bar is
@@ -9,29 +9,33 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from pyarrow import feather
 
-from apex_nautilus.data.bars import bar_type_name
-from apex_nautilus.data.catalog import CatalogWriter, settle_instrument
+from apex_nautilus.data.catalog import settle_instrument
 from apex_nautilus.data.errors import DataError, ImportRefused
+from apex_nautilus.data.importers._candles import PRICES, check_candles, write_candles
+from apex_nautilus.data.importers._lines import unpacked
 from apex_nautilus.data.importers.registry import Importer, register
 from apex_nautilus.data.importers.report import ImportReport, RowLedger
-from apex_nautilus.data.importers.reports_kept import keep_report
 from apex_nautilus.data.instruments import binance_instrument, infer_instrument
-from apex_nautilus.data.nautilus_tables import BARS
 from apex_nautilus.risk import InstrumentSpec
 
 __all__ = ["import_freqtrade", "parse_name"]
 
 _MINUTES = {"m": 1, "h": 60, "d": 1440}
-_PRICES = ("open", "high", "low", "close")
-_LARGEST = 9e18  # in units: what 64 bits hold
+_PRICES = PRICES
+_Ms = Annotated[int, msgspec.Meta(ge=0, le=(2**63 - 1) // 1_000_000)]
+_Number = float | None  # freqtrade writes null where an exchange gave nothing
+_candles = msgspec.json.Decoder(list[tuple[_Ms, _Number, _Number, _Number, _Number, _Number]])
 
 
 def parse_name(path: str | os.PathLike[str]) -> tuple[str, int]:
@@ -43,11 +47,19 @@ def parse_name(path: str | os.PathLike[str]) -> tuple[str, int]:
         When the name does not say; funding and mark-price files among them.
     """
     name = Path(path).name
-    match = re.fullmatch(r"([A-Z0-9]+)_([A-Z0-9]+)(?:_([A-Z0-9]+))?-(\d+)([mhd])(-futures)?\.feather", name)
+    if re.search(r"-(funding_rate|mark)\.", name):
+        raise ImportRefused(
+            f"{name}: {'funding rates' if 'funding' in name else 'mark prices'} are no candles to trade on; they "
+            "come in as an external series with its publication delay (docs/features.md), not through this import. "
+            "Name the -futures file"
+        )
+    match = re.fullmatch(
+        r"([A-Z0-9]+)_([A-Z0-9]+)(?:_([A-Z0-9]+))?-(\d+)([mhd])(-futures)?\.(?:feather|json|json\.gz)", name
+    )
     if match is None or bool(match[3]) != bool(match[6]):
         raise ImportRefused(
             f"{name}: expected BASE_QUOTE-TIMEFRAME.feather (spot) or "
-            f"BASE_QUOTE_SETTLE-TIMEFRAME-futures.feather"
+            f"BASE_QUOTE_SETTLE-TIMEFRAME-futures.feather; .json and .json.gz are read too"
         )
     if match[3] and match[3] != match[2]:
         raise ImportRefused(
@@ -85,49 +97,6 @@ def _specification(
     return spec
 
 
-def _check(frame: pl.DataFrame, length_ns: int, rows: RowLedger) -> pl.DataFrame:
-    """Count and take out bad candles; return good ones in time order with `ts` the opening in nanoseconds."""
-    frame = frame.with_columns(ts=pl.col("date").dt.epoch("ns"), line=pl.int_range(1, pl.len() + 1))
-    finite = pl.all_horizontal(
-        [pl.col(c).is_not_null() & pl.col(c).is_finite() for c in (*_PRICES, "volume")]
-    )
-    low, high = pl.col("low"), pl.col("high")
-    inside = pl.all_horizontal([(pl.col(c) >= low) & (pl.col(c) <= high) for c in ("open", "close")])
-    # fill_null(False): a comparison with a hole is no pass.
-    rules = [
-        ("not_a_number", finite & pl.col("ts").is_not_null()),
-        ("non_positive_price", low > 0),
-        ("negative_size", pl.col("volume") >= 0),
-        ("too_large", pl.all_horizontal([pl.col(c) <= _LARGEST for c in ("high", "volume")])),
-        ("outside_range", inside),
-        ("off_grid_time", pl.col("ts") % length_ns == 0),
-    ]
-    for reason, passes in rules:
-        bad = frame.filter(~passes.fill_null(False))
-        if bad.height:
-            rows.line = bad["line"][0]
-            rows.refuse(
-                reason,
-                str({k: v for k, v in bad.row(0, named=True).items() if k not in ("ts", "line")}),
-                bad.height,
-            )
-            frame = frame.filter(passes.fill_null(False))
-    newest = pl.col("ts").cum_max().shift(1)
-    for reason, bad_rule in (
-        ("duplicate", pl.col("ts") == newest),
-        ("time_backwards", pl.col("ts") < newest),
-    ):
-        bad = frame.filter(bad_rule.fill_null(False))
-        if bad.height:
-            rows.line = bad["line"][0]
-            rows.refuse(reason, f"candle of {bad['date'][0]}", bad.height)
-            frame = frame.filter(~bad_rule.fill_null(False))
-    if frame.height:
-        span = (frame["ts"][-1] - frame["ts"][0]) // length_ns + 1
-        rows.note("missing_candles", span - frame.height)
-    return frame
-
-
 def import_freqtrade(
     paths: Sequence[str | os.PathLike[str]],
     catalog_path: str | os.PathLike[str],
@@ -139,7 +108,7 @@ def import_freqtrade(
 
     Parameters
     ----------
-    paths : feather files, one pair and timeframe each.
+    paths : feather or JSON files, one pair and timeframe each.
     max_bad_share : largest share of refused candles of a file.
     replace : take the place of stored bars over the same span.
 
@@ -163,13 +132,34 @@ def import_freqtrade(
 
 
 def _read(path: Path) -> pl.DataFrame:
-    """Return a feather file's table; Arrow's reader checks a damaged one where polars' panics."""
+    """Return a file's candles; Arrow's reader checks a damaged feather file where polars' panics."""
+    if ".json" in path.suffixes:
+        return _read_json(path)
     try:
         table = feather.read_table(path, memory_map=False)
         table.validate(full=True)
         return pl.DataFrame(pl.from_arrow(table))
     except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as e:
         raise ImportRefused(f"{path}: cannot be read as feather: {e}") from e
+
+
+def _read_json(path: Path) -> pl.DataFrame:
+    """Return the candles of freqtrade's JSON: a list of [opening in ms, open, high, low, close, volume]."""
+    try:
+        with unpacked(path) as stream:
+            candles = _candles.decode(stream.read())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise ImportRefused(
+            f"{path}: expected a list of [milliseconds, open, high, low, close, volume]: {e}"
+        ) from e
+    except (OSError, EOFError, zlib.error) as e:
+        raise ImportRefused(f"{path}: cannot be read: {e}; fetch it again") from e
+    columns = list(zip(*candles, strict=True)) or [()] * 6
+    data = dict(zip(("date", *_PRICES, "volume"), columns, strict=True))
+    schema = {"date": pl.Int64} | dict.fromkeys((*_PRICES, "volume"), pl.Float64)
+    return pl.DataFrame(data, schema=schema).with_columns(
+        pl.from_epoch("date", "ms").dt.replace_time_zone("UTC")
+    )
 
 
 def _import_file(
@@ -194,52 +184,28 @@ def _import_file(
     rows = RowLedger(max_bad_share)
     rows.place = path.name
     rows.rows = frame.height
-    length_ns = minutes * 60_000_000_000
-    frame = _check(
-        frame.with_columns(pl.col(c).cast(pl.Float64) for c in (*_PRICES, "volume")), length_ns, rows
+    frame = frame.with_columns(
+        *(pl.col(c).cast(pl.Float64) for c in (*_PRICES, "volume")),
+        ts=pl.col("date").dt.epoch("ns"),
+        line=pl.int_range(1, pl.len() + 1),
     )
+    frame = check_candles(frame, minutes * 60_000_000_000, rows)
     rows.check()
     if frame.height == 0:
         raise ImportRefused(f"{path}: holds no candle")
     rows.keep("candle", frame.height)
-
-    prices = frame.select(_PRICES).to_numpy()
-    volume = frame["volume"].to_numpy()
+    prices, volume = frame.select(_PRICES).to_numpy(), frame["volume"].to_numpy()
     spec = _specification(instrument_id, prices, volume, catalog_path, rows)
-    for name, values, decimals in (
-        ("price", prices, spec.price_precision),
-        ("volume", volume, spec.size_precision),
-    ):
-        if values.max() * 10.0**decimals > _LARGEST:
-            raise ImportRefused(
-                f"{path}: a {name} of {values.max():g} with {decimals} decimals needs more than 64 bits; "
-                "mend or remove the candle"
-            )
-    bars = np.zeros(frame.height, dtype=BARS)
-    bars["ts_ns"] = frame["ts"].to_numpy() + length_ns
-    for i, name in enumerate(_PRICES):
-        bars[name] = np.rint(prices[:, i] * 10.0**spec.price_precision)
-    bars["volume"] = np.rint(volume * 10.0**spec.size_precision)
-    with CatalogWriter(catalog_path, spec, replace=replace) as writer:
-        writer.append_bars(bars, bar_type_name(instrument_id, minutes))
-        written = writer.commit()
-    rows.note("files_replaced", len(written.replaced))
-    report = ImportReport(
-        source=f"freqtrade-{minutes}m",
-        instrument_id=instrument_id,
-        paths=[path.name],
-        rows=rows.rows,
-        kept=rows.kept,
-        refused=rows.refused,
-        noted=rows.noted,
-        examples=rows.examples,
-        first_ns=int(bars["ts_ns"][0]),
-        last_ns=int(bars["ts_ns"][-1]),
-        written={"bars": written.bars},
-        files=list(written.files),
+    return write_candles(
+        frame,
+        spec,
+        minutes,
+        catalog_path,
+        rows,
+        source="freqtrade",
+        names=[path.name],
+        replace=replace,
     )
-    keep_report(catalog_path, report)
-    return report
 
 
 def _run(
@@ -256,7 +222,7 @@ def _run(
 register(
     Importer(
         kind="freqtrade",
-        help="""freqtrade candles (feather).
+        help="""freqtrade candles (feather or JSON).
 
     Pair, timeframe and market are read from each file's name: BTC_USDT-5m.feather is spot,
     BTC_USDT_USDT-5m-futures.feather the perpetual.
