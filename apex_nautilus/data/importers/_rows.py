@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -120,15 +121,16 @@ def merge_trades(files: Sequence[TradeFile], once: RowLedger) -> Iterator[np.nda
         for file in active:
             file.fill()
         active = [f for f in active if f.held.size]
+        if not active and not waiting:
+            return
         ends = [int(f.held["ts_init_ns"][-1]) for f in active if f.source is not None]
         limit = min(ends) if ends else None
-        if waiting and (limit is None or waiting[0].first_ns <= limit):
-            nearest = waiting[0].first_ns
-            if not active or limit is not None or any(f.held["ts_init_ns"][-1] >= nearest for f in active):
-                file = waiting.pop(0)
-                file.source = file.read(file.rows)
-                active.append(file)
-                continue
+        reach = max((int(f.held["ts_init_ns"][-1]) for f in active), default=None) if limit is None else limit
+        if waiting and (reach is None or waiting[0].first_ns <= reach):
+            file = waiting.pop(0)
+            file.source = file.read(file.rows)
+            active.append(file)
+            continue
         if limit is None:
             cuts = [f.held.size for f in active]
         else:
@@ -213,7 +215,7 @@ class LevelRows:
         if stop:
             events["flags"][-1] = FLAG_LAST
         edges = [0, *(np.flatnonzero(np.diff(whole.astype(np.int8))) + 1).tolist(), stop]
-        for lo, hi in zip(edges[:-1], edges[1:], strict=True):
+        for lo, hi in pairwise(edges):
             if lo < hi:
                 (self._snapshots if whole[lo] else self._changes)(events[lo:hi])
         return self.builder.take()
@@ -232,7 +234,9 @@ class LevelRows:
     def _changes(self, events: np.ndarray) -> None:
         if not self.builder.in_step:
             if self.builder.lost:
-                self.rows.refuse("out_of_step", "changes between a lost book and the next snapshot", events.size)
+                self.rows.refuse(
+                    "out_of_step", "changes between a lost book and the next snapshot", events.size
+                )
             else:
                 self.rows.note("change_before_snapshot", events.size)
             return
