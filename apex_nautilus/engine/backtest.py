@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,11 +20,14 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.model.objects import Currency
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
+from apex_nautilus.engine.bar_market import BAR_CLOCKS, bar_batches, bar_span, path_clock
 from apex_nautilus.engine.config import (
     AgentConfig,
     BacktestConfig,
+    BarsConfig,
     ConfigError,
     agent_config,
+    bar_hub_config,
     hub_config,
     marks_config,
     nautilus_config,
@@ -34,10 +38,21 @@ from apex_nautilus.engine.market_data import batches, data_span
 from apex_nautilus.engine.marks import MarkKeeper
 from apex_nautilus.engine.records import FillRecord, TradeRecord
 from apex_nautilus.engine.strategy_source import source_file
+from apex_nautilus.risk import BarCosts
+from apex_nautilus.risk.cost_file import decode_cost_file
 from apex_nautilus.store import LedgerWriter, StoreError, check_name, write_atomic
 from apex_nautilus.store.atomic import fsync_directory, move
 
-__all__ = ["AgentResult", "BacktestResult", "open_engine", "run_backtest", "run_market", "summary"]
+__all__ = [
+    "AgentResult",
+    "BacktestResult",
+    "BarRun",
+    "bar_run",
+    "open_engine",
+    "run_backtest",
+    "run_market",
+    "summary",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +200,23 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
     """
     final = _run_folder(config, run_id) if write else None
     start_ns, end_ns = parse_time(config.start, "start"), parse_time(config.end, "end")
-    spans = [data_span(config.catalog, i) for i in config.instrument_ids]
+    bars = None if config.bars is None else bar_run(config.catalog, config.instrument_ids, config.bars)
+    if bars is None:
+        spans = [data_span(config.catalog, i) for i in config.instrument_ids]
+    else:
+        spans = [bar_span(config.catalog, i, path) for i, path in bars.paths.items()]
     lo = max(min(s[0] for s in spans), start_ns or 0)
     hi = min(max(s[1] for s in spans), max(s[1] for s in spans) if end_ns is None else end_ns - 1)
     if lo > hi:
-        raise ConfigError(f"start, end: the catalog {config.catalog} has no book in this span")
-    with open_engine(_nautilus(config)) as engine:
+        missing = "book" if bars is None else "bar"
+        raise ConfigError(f"start, end: the catalog {config.catalog} has no {missing} in this span")
+    with open_engine(_nautilus(config, bars)) as engine:
         account_start = _balance(engine, config)
-        market = batches(
-            config.catalog,
-            config.instrument_ids,
-            start_ns=start_ns,
-            end_ns=end_ns,
-            chunk_size=config.chunk_size,
-        )
+        span = {"start_ns": start_ns, "end_ns": end_ns, "chunk_size": config.chunk_size}
+        if bars is None:
+            market = batches(config.catalog, config.instrument_ids, **span)
+        else:
+            market = bar_batches(config.catalog, bars.paths, costs=bars.costs, **span)
         objects = run_market(engine, market)
         result = BacktestResult(
             run_id=final.name if final else (run_id or config.name),
@@ -214,7 +232,39 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
     return result
 
 
-def _nautilus(config: BacktestConfig) -> BacktestRunConfig:
+class BarRun(NamedTuple):
+    """What a run on bars needs to know: of each instrument the bars that orders meet, and its cost model."""
+
+    paths: dict[str, str]
+    costs: dict[str, BarCosts]
+
+
+def bar_run(catalog: str, instrument_ids: Sequence[str], bars: BarsConfig) -> BarRun:
+    """Find the bars that orders meet and read the cost files.
+
+    Raises
+    ------
+    MarketDataError
+        When no bars are stored.
+    ConfigError
+        When a cost file cannot be read, or is of another instrument or length of bars.
+    """
+    paths = {i: path_clock(catalog, i, bars.path) for i in instrument_ids}
+    costs = {}
+    for instrument_id, path in bars.costs.items():
+        try:
+            costs[instrument_id] = decode_cost_file(
+                Path(path).read_bytes(),
+                path,
+                instrument_id=instrument_id,
+                bar_minutes=BAR_CLOCKS[paths[instrument_id]],
+            )
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"bars.costs.{instrument_id}: {error}") from None
+    return BarRun(paths, costs)
+
+
+def _nautilus(config: BacktestConfig, bars: BarRun | None) -> BacktestRunConfig:
     quotes = {_quote_of(config.catalog, i) for i in config.instrument_ids}
     if len(quotes) > 1:
         raise ConfigError(
@@ -227,7 +277,15 @@ def _nautilus(config: BacktestConfig) -> BacktestRunConfig:
         balance=config.venue.treasury + sum(a.capital for a in config.agents),
         leverage=config.venue.leverage,
         fills=config.venue.fills,
-        actors=[*(hub_config(i) for i in config.instrument_ids), marks_config(config.mark_s)],
+        actors=[
+            *(
+                hub_config(i) if bars is None else bar_hub_config(i, bars.paths[i])
+                for i in config.instrument_ids
+            ),
+            marks_config(config.mark_s),
+        ],
+        bar_paths=None if bars is None else bars.paths,
+        bar_costs=None if bars is None else bars.costs,
         strategies=[agent_config(a, f"{i + 1:03d}") for i, a in enumerate(config.agents)],
     )
 
@@ -308,6 +366,7 @@ def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> N
         catalog=os.path.basename(config.catalog),
         runs="..",
         agents=[_kept(agent, staging) for agent in config.agents],
+        bars=_kept_bars(config.bars, staging),
     )
     write_atomic(
         staging / "config.json", msgspec.json.format(msgspec.json.encode(portable), indent=2) + b"\n"
@@ -323,6 +382,17 @@ def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> N
     )
     fsync_directory(staging)
     move(staging, final)
+
+
+def _kept_bars(bars: BarsConfig | None, folder: Path) -> BarsConfig | None:
+    """Copy the cost files into a run's folder; return the configuration as seen from there."""
+    if bars is None or not bars.costs:
+        return bars
+    (folder / "costs").mkdir()
+    kept = {i: f"costs/{i.replace('/', '')}.json" for i in bars.costs}
+    for instrument_id, path in bars.costs.items():
+        write_atomic(folder / kept[instrument_id], Path(path).read_bytes())
+    return msgspec.structs.replace(bars, costs=kept)
 
 
 def _kept(agent: AgentConfig, folder: Path) -> AgentConfig:

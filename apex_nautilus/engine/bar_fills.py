@@ -8,6 +8,7 @@ too. They need the quotes of `bar_market`: the first quote after a bar opens the
 
 from __future__ import annotations
 
+import msgspec
 from nautilus_trader.backtest.config import FillModelConfig, SimulationModuleConfig
 from nautilus_trader.backtest.models import FillModel
 from nautilus_trader.backtest.modules import SimulationModule
@@ -89,7 +90,7 @@ class BarCostModuleConfig(SimulationModuleConfig, frozen=True, kw_only=True):
     """
 
     paths: dict[str, str]
-    costs: dict[str, BarCosts] = {}
+    costs: dict[str, BarCosts] = msgspec.field(default_factory=dict)
 
 
 class BarCostModule(SimulationModule):

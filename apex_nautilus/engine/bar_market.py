@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -278,7 +279,7 @@ def bar_batches(
 
 
 def _stretches(series: Sequence[_Series], edges: Sequence[int]) -> Iterator[list[Data]]:
-    for lo_ns, hi_ns in zip(edges, edges[1:], strict=False):
+    for lo_ns, hi_ns in pairwise(edges):
         if hi_ns > lo_ns:
             found = [item for one in series for item in one.objects(lo_ns, hi_ns)]
             # Stable: what one instrument's bar does at one moment stays in its order.

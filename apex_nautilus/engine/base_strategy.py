@@ -20,6 +20,9 @@ orders on the same account and instrument. Legs are not linked at the venue eith
 they support): when one is filled the other is cancelled, when one is filled in part the other is shrunk to
 what is left.
 
+On bars an entry decided at a close is sent at the open of the next bar (`on_feed_open`), which is the first
+price that it can meet; the rest is the same.
+
 Every fill is booked into the agent's own `AgentAccount`, which is the only place its money is counted.
 """
 
@@ -183,6 +186,7 @@ class ApexStrategy(Strategy):
         self._closing_for = ""
         self._retiring = ""
         self._wake_ns = NEVER_NS
+        self._unsent = False  # an entry waits for the next bar to open
         self._sweeping = False  # a cancellation was refused: see `_sweep`
         self._started = False
         self.genome_id = ""
@@ -229,6 +233,10 @@ class ApexStrategy(Strategy):
             )
         self._subscription = answer[0]
         self.feed = self._subscription.feed
+        if self._emulated and self.feed.defers_entries:
+            raise RuntimeError(
+                f"slot {self.slot}: legs 'emulated' are watched book by book and bars have none; use 'native'"
+            )
         return self._subscription
 
     # -- what a subclass and the arena call
@@ -279,7 +287,10 @@ class ApexStrategy(Strategy):
         self._plan = _Plan(side, take_profit, stop, max_hold_ns, p, fraction)
         self._tally = _Tally(self.account.balance)
         self._entry_order = self._market_order(side, quantity)
-        self._send(self._entry_order, "entry")
+        if self.feed is not None and self.feed.defers_entries and self._subscription is not None:
+            self._unsent = self._subscription.wants_open = True
+        else:
+            self._send(self._entry_order, "entry")
         return True
 
     def close(self, reason: str) -> None:
@@ -288,6 +299,9 @@ class ApexStrategy(Strategy):
         While the entry is still on its way the position is closed as soon as it is known.
         """
         if self.phase in (Phase.IDLE, Phase.CLOSING):
+            return
+        if self._unsent:
+            self._become_idle()
             return
         self._closing_for = reason
         if self.phase is Phase.ENTERING:
@@ -329,6 +343,12 @@ class ApexStrategy(Strategy):
 
     def on_feed_row(self, feed: Feed) -> None:
         """A row was closed; for subclasses."""
+
+    def on_feed_open(self, feed: Feed) -> None:
+        """A bar has opened: send the entry that was decided at the close before."""
+        if self._unsent and self._entry_order is not None:
+            self._unsent = False
+            self._send(self._entry_order, "entry")
 
     def on_feed_path(self, feed: Feed) -> None:
         """Guard the position at a whole book: emulated legs, then holding time, then an unfinished close."""
@@ -548,6 +568,7 @@ class ApexStrategy(Strategy):
         self.phase = Phase.IDLE
         self._entry_order = self._exit_order = None
         self._plan = self._tally = None
+        self._unsent = False
         self._closing_for = ""
         self._wake(NEVER_NS)
 

@@ -19,7 +19,7 @@ from nautilus_trader.backtest.config import (
 )
 from nautilus_trader.cache.config import CacheConfig
 from nautilus_trader.common.config import ImportableActorConfig, LoggingConfig
-from nautilus_trader.model.data import OrderBookDelta
+from nautilus_trader.model.data import Bar, OrderBookDelta
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.risk.config import RiskEngineConfig
 from nautilus_trader.trading.config import ImportableControllerConfig, ImportableStrategyConfig
@@ -29,14 +29,19 @@ from apex_nautilus.engine.strategy_source import (
     absolute_source,
     find_strategy,
 )
+from apex_nautilus.risk import BarCosts
 from apex_nautilus.store import StoreError, check_name
 
 __all__ = [
     "BACKTEST_SCHEMA",
     "AgentConfig",
     "BacktestConfig",
+    "BarsConfig",
     "ConfigError",
     "VenueConfig",
+    "absolute_bars",
+    "bar_hub_config",
+    "check_bars",
     "check_run",
     "hub_config",
     "load_config",
@@ -51,6 +56,8 @@ BACKTEST_SCHEMA = "apex.backtest/1"
 
 _STRATEGY = "apex_nautilus.strategies.genome_strategy"
 _HUB = "apex_nautilus.engine.feed_hub"
+_BAR_HUB = "apex_nautilus.engine.bar_hub"
+_BAR_FILLS = "apex_nautilus.engine.bar_fills"
 _MARKS = "apex_nautilus.engine.marks"
 _FILLS = "apex_nautilus.engine.fill_model"
 
@@ -114,6 +121,23 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fills: Literal["touch", "nautilus"] = "touch"
 
 
+class BarsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run on bars in place of order books; see docs/bar-execution.md.
+
+    Parameters
+    ----------
+    path : {"1m", "5m", "15m"}, optional
+        Clock of the bars that orders meet; the shortest that is stored where it is left out. Agents may use
+        this and longer clocks.
+    costs : dict of str to str
+        Instrument id to its cost file (``apex data fit-costs``), relative to the configuration file. Without
+        one an instrument has a constant half spread of 0.5 bps and no slippage.
+    """
+
+    path: Literal["1m", "5m", "15m"] | None = None
+    costs: dict[str, str] = {}
+
+
 class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A backtest (schema ``apex.backtest/1``).
 
@@ -129,6 +153,8 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     start, end : str or int, optional
         ISO 8601 (UTC where no offset is given) or nanoseconds; start is included, end is not.
     venue : VenueConfig
+    bars : BarsConfig, optional
+        Run on bars; on order books where it is left out.
     mark_s : float
         Engine time between two equity marks.
     chunk_size : int
@@ -144,6 +170,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     start: str | int | None = None
     end: str | int | None = None
     venue: VenueConfig = VenueConfig()
+    bars: BarsConfig | None = None
     mark_s: float = 1.0
     chunk_size: int = 100_000
     runs: str = "runs"
@@ -213,7 +240,17 @@ def load_config(path: str | os.PathLike[str]) -> BacktestConfig:
         config,
         catalog=str((folder / config.catalog).resolve()),
         runs=str((folder / config.runs).resolve()),
+        bars=absolute_bars(config.bars, folder),
         agents=[_absolute(agent, folder) for agent in config.agents],
+    )
+
+
+def absolute_bars(bars: BarsConfig | None, folder: Path) -> BarsConfig | None:
+    """Return `bars` with the paths of its cost files made absolute against `folder`."""
+    if bars is None:
+        return None
+    return msgspec.structs.replace(
+        bars, costs={i: str((folder / path).resolve()) for i, path in bars.costs.items()}
     )
 
 
@@ -270,6 +307,15 @@ def check_run(
         raise ConfigError("end: must be later than start")
 
 
+def check_bars(bars: BarsConfig | None, instrument_ids: Sequence[str]) -> None:
+    """Raise ConfigError where a cost file is named for an instrument that nobody trades."""
+    for instrument_id in bars.costs if bars is not None else ():
+        if instrument_id not in instrument_ids:
+            raise ConfigError(
+                f"bars.costs: nobody trades {instrument_id!r} (traded: {', '.join(instrument_ids)})"
+            )
+
+
 def _check(config: BacktestConfig) -> None:
     check_run(
         name=config.name,
@@ -279,6 +325,7 @@ def _check(config: BacktestConfig) -> None:
         end=config.end,
         instruments={f"agents[{i}].instrument_id": a.instrument_id for i, a in enumerate(config.agents)},
     )
+    check_bars(config.bars, config.instrument_ids)
     if not config.agents:
         raise ConfigError("agents: at least one agent is needed")
     slots = [agent.slot for agent in config.agents]
@@ -323,6 +370,19 @@ def hub_config(instrument_id: str, preload: dict[str, list[str]] | None = None) 
             "component_id": f"FeedHub-{instrument_id}",
             "instrument_id": instrument_id,
             "preload": preload,
+        },
+    )
+
+
+def bar_hub_config(instrument_id: str, path: str) -> ImportableActorConfig:
+    """The feed hub of one instrument on bars; see `BarHubConfig`."""
+    return ImportableActorConfig(
+        actor_path=f"{_BAR_HUB}:BarHub",
+        config_path=f"{_BAR_HUB}:BarHubConfig",
+        config={
+            "component_id": f"BarHub-{instrument_id}",
+            "instrument_id": instrument_id,
+            "path": path,
         },
     )
 
@@ -374,8 +434,10 @@ def nautilus_config(
     actors: Sequence[ImportableActorConfig] = (),
     strategies: Sequence[ImportableStrategyConfig] = (),
     controller: ImportableControllerConfig | None = None,
+    bar_paths: Mapping[str, str] | None = None,
+    bar_costs: Mapping[str, BarCosts] | None = None,
 ) -> BacktestRunConfig:
-    """Return the Nautilus configuration of one run on order books.
+    """Return the Nautilus configuration of one run, on order books or on bars.
 
     What is set beside the arguments, and why:
 
@@ -398,9 +460,30 @@ def nautilus_config(
     balance : starting balance of each venue's account.
     leverage, fills : see `VenueConfig`.
     actors, strategies, controller : what runs in the node.
+    bar_paths, bar_costs : on bars, instrument id to the clock of the bars that orders meet, and to its cost
+        model. The venue is then given quotes (`bar_market`): its book is L1_MBP, a stop that lies in the
+        market when it is placed is filled and not refused, and `fills` is not read.
     """
     fill_model = None
-    if fills == "touch":
+    modules: list[ImportableActorConfig] = []
+    bars = bool(bar_paths)
+    if bars:
+        fill_model = ImportableFillModelConfig(
+            fill_model_path=f"{_BAR_FILLS}:BarFillModel",
+            config_path="nautilus_trader.backtest.config:FillModelConfig",
+            config={},
+        )
+        modules.append(
+            ImportableActorConfig(
+                actor_path=f"{_BAR_FILLS}:BarCostModule",
+                config_path=f"{_BAR_FILLS}:BarCostModuleConfig",
+                config={
+                    "paths": dict(bar_paths or {}),
+                    "costs": msgspec.to_builtins(dict(bar_costs or {})),
+                },
+            )
+        )
+    elif fills == "touch":
         fill_model = ImportableFillModelConfig(
             fill_model_path=f"{_FILLS}:TouchFillModel",
             config_path="nautilus_trader.backtest.config:FillModelConfig",
@@ -413,20 +496,24 @@ def nautilus_config(
                 name=venue,
                 oms_type="NETTING",
                 account_type="MARGIN",
-                book_type="L2_MBP",
+                book_type="L1_MBP" if bars else "L2_MBP",
+                reject_stop_orders=not bars,
+                modules=modules or None,
                 starting_balances=[f"{balance:.8f} {quote}"],
                 default_leverage=leverage,
                 fill_model=fill_model,
                 trade_execution=False,
                 bar_execution=False,
                 use_reduce_only=False,
-                liquidity_consumption=fills == "nautilus",
+                liquidity_consumption=fills == "nautilus" and not bars,
             )
             for venue in venues
         ],
         data=[
             BacktestDataConfig(
-                catalog_path=catalog, data_cls=OrderBookDelta.fully_qualified_name(), instrument_id=i
+                catalog_path=catalog,
+                data_cls=(Bar if bars else OrderBookDelta).fully_qualified_name(),
+                instrument_id=i,
             )
             for i in map(InstrumentId.from_str, instrument_ids)
         ],

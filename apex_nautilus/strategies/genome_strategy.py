@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from apex_nautilus.engine.bar_market import BAR_CLOCKS
 from apex_nautilus.engine.base_strategy import ApexStrategy, ApexStrategyConfig, Phase
 from apex_nautilus.engine.feed_hub import Feed
 from apex_nautilus.engine.records import TradeRecord
@@ -59,7 +60,17 @@ def load_genome(path: str | Path) -> Genome:
         raise GenomeError(f"{source}: not a JSON object ({error})") from None
     if schema == CHAMPION_SCHEMA:
         data = read_champion(source).genome_json()
-    return decode(data, known_features=feature_names("book"), source=str(source))
+    # Which of them a clock may use is known when the clock is.
+    known = (*feature_names("book"), *feature_names("bar"))
+    genome = decode(data, known_features=known, source=str(source))
+    kind = "bar" if genome.clock in BAR_CLOCKS else "book"
+    wrong = sorted(set(genome.features) - set(feature_names(kind)))
+    if wrong:
+        need = "bars and their features" if kind == "bar" else "features of a book"
+        raise GenomeError(
+            f"{source}: features: clock {genome.clock!r} needs {need}, and {', '.join(wrong)} is none of them"
+        )
+    return genome
 
 
 class GenomeStrategy(ApexStrategy):
@@ -84,11 +95,6 @@ class GenomeStrategy(ApexStrategy):
             raise GenomeError(
                 f"{config.genome}: the genome trades {self.genome.instrument_id}, slot {config.slot} trades "
                 f"{config.instrument_id}"
-            )
-        if self.genome.clock not in ("book", "1s"):
-            raise GenomeError(
-                f"{config.genome}: clock {self.genome.clock!r} needs bars; slot {config.slot} is fed by an "
-                "order book (clocks: book, 1s)"
             )
         self.program: Program = compile_genome(self.genome)
         self.reasons = [0] * len(REASONS)
@@ -133,11 +139,11 @@ class GenomeStrategy(ApexStrategy):
             return
         self._machine.evaluate(feed.memory)
         if self.phase is Phase.CLOSING:
-            self._deferred_at = feed.features.path_count
+            self._deferred_at = feed.path_count
 
     def on_flat(self, trade: TradeRecord) -> None:
         """Decide on the row of this very book, if the agent was still closing when it came."""
-        if self.feed is None or self._retiring or self._deferred_at != self.feed.features.path_count:
+        if self.feed is None or self._retiring or self._deferred_at != self.feed.path_count:
             return
         self._deferred_at = 0
         reason = self._machine.decide(self.feed.memory, self.account.balance, self.multiplier)
