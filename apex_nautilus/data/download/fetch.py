@@ -25,7 +25,7 @@ from apex_nautilus.data.download.archive import DownloadError, Piece
 from apex_nautilus.data.download.integrity import Damaged, check_packing, read_checksum, sha256_of
 from apex_nautilus.store.atomic import move, remove, write_atomic
 
-__all__ = ["FetchedFile", "Fetcher", "Missing", "Stopped", "Watcher"]
+__all__ = ["FetchedFile", "Fetcher", "Missing", "Stopped", "Unreachable", "Watcher"]
 
 _BLOCK = 1 << 18
 _ATTEMPTS = 6  # in a row without a new byte
@@ -43,6 +43,10 @@ class Missing(Exception):
 
 class Stopped(Exception):
     """The run was asked to stop; what was fetched stays in the ``.part`` file."""
+
+
+class Unreachable(DownloadError):
+    """The host cannot be reached: no other file will fare better."""
 
 
 class _Broken(Exception):
@@ -263,7 +267,8 @@ class Fetcher:
             except _Broken as e:
                 failures = 1 if e.fresh else failures + 1
                 if failures >= _ATTEMPTS:
-                    raise DownloadError(
+                    kind = Unreachable if _no_way(e.__cause__) else DownloadError
+                    raise kind(
                         f"{self._base}{piece.url_path}: {e}, {_ATTEMPTS} times in a row; run the command "
                         "again to go on from where it stopped"
                     ) from e
@@ -374,7 +379,7 @@ class Fetcher:
         split = urlsplit(target)
         if (split.scheme, split.netloc) != self._origin:
             raise DownloadError(
-                f"{url}: redirected to another host, {split.netloc or location!r}; not followed"
+                f"{url}: redirected to another host, {split.netloc or location}; not followed"
             )
         return target
 
@@ -424,11 +429,15 @@ def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
         return None
 
 
+def _no_way(error: BaseException | None) -> bool:
+    return isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError)
+
+
 def _words(error: Exception) -> str:
+    if _no_way(error):  # asked first: it counts as a time-out too
+        return "the host cannot be reached"
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return "no answer in time"
-    if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.NameResolutionError):
-        return "the host cannot be reached"
     if isinstance(error, urllib3.exceptions.SSLError):
         return f"no secure connection ({error})"
     return "the connection was lost"

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from apex_nautilus.data.download.archive import DownloadError, Piece
-from apex_nautilus.data.download.fetch import FetchedFile, Fetcher, Missing, Stopped, Watcher
+from apex_nautilus.data.download.fetch import FetchedFile, Fetcher, Missing, Stopped, Unreachable, Watcher
 
 __all__ = ["Download", "FileOutcome", "Silent", "download"]
 
@@ -39,7 +39,8 @@ class FileOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of a run, files in order of time; `stopped` when it was interrupted."""
+    """The outcome of a run, files in order of time; `stopped` when it was interrupted, or the
+    host could not be reached."""
 
     files: list[FileOutcome]
     stopped: bool = False
@@ -101,13 +102,13 @@ def download(
     if jobs < 1:
         raise DownloadError(f"jobs must be at least 1, got {jobs}")
     folder = Path(folder)
-    stop = stop or threading.Event()
+    stop = threading.Event() if stop is None else stop
     fetcher = Fetcher(
         base_url,
         connections=jobs,
-        pause=pause or stop.wait,
+        pause=stop.wait if pause is None else pause,
         stopping=stop.is_set,
-        watcher=watcher or Silent(),
+        watcher=Silent() if watcher is None else watcher,
     )
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -146,7 +147,7 @@ def _run(
                 while waiting and len(running) < jobs and not stop.is_set():
                     piece = waiting.pop()
                     if piece not in outcomes:
-                        running[pool.submit(_fetch, fetcher, piece, folder)] = piece
+                        running[pool.submit(_fetch, fetcher, piece, folder, stop)] = piece
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -170,13 +171,15 @@ def _run(
     return Download(files=[outcome for _, outcome in ordered], stopped=stop.is_set())
 
 
-def _fetch(fetcher: Fetcher, piece: Piece, folder: Path) -> FileOutcome:
+def _fetch(fetcher: Fetcher, piece: Piece, folder: Path, stop: threading.Event) -> FileOutcome:
     named = {"name": piece.name, "days": piece.days_text}
     try:
         file = fetcher.fetch(piece, folder)
     except Missing:
         return FileOutcome(**named, outcome="missing", reason="the venue has no such file")
     except DownloadError as e:
+        if isinstance(e, Unreachable):
+            stop.set()
         return FileOutcome(**named, outcome="failed", reason=str(e))
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):

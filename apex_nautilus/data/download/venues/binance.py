@@ -1,8 +1,9 @@
 """Binance's public archive (data.binance.vision): zip files, each with its SHA-256 beside it.
 
 ``/data/<market>/<daily|monthly>/<kind>/<SYMBOL>[/<interval>]/<SYMBOL>-<kind or interval>-<date>.zip``, where
-the date is a day or a month and the market is ``spot``, ``futures/um`` (margined in USDT) or ``futures/cm`` (in the coin). The checksum
-has the same name with ``.CHECKSUM`` behind it. Documented at github.com/binance/binance-public-data.
+the date is a day or a month and the market is ``spot``, ``futures/um`` (margined in USDT) or ``futures/cm``
+(in the coin). The checksum has the same name with ``.CHECKSUM`` behind it. Documented at
+github.com/binance/binance-public-data.
 """
 
 from __future__ import annotations
