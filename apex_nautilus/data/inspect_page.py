@@ -1,0 +1,321 @@
+"""An inspected catalog as one HTML file with pictures. Needs nothing but a browser."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from apex_nautilus.data.inspect_report import (
+    BarsSummary,
+    CatalogSummary,
+    DepthProfile,
+    Gap,
+    Quantiles,
+    StreamSummary,
+    Timeline,
+)
+from apex_nautilus.store.atomic import write_atomic
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["write_inspect_page"]
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem;
+color: #1c2430 } h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 2.5rem }
+h3 { font-size: 1rem; margin-bottom: .3rem } p.sub { color: #5b6675; margin-top: .2rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } .wide { overflow-x: auto }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3e7ed; text-align: left; white-space: nowrap }
+td.n { text-align: right } p.bad { background: #fdecea; padding: .5rem .8rem; border-radius: 4px }
+"""
+_BLUE, _ORANGE, _GREEN, _GREY = "#2f6fb5", "#d9822b", "#3a9a5b", "#9aa5b1"
+
+
+def write_inspect_page(path: str | os.PathLike[str], summary: CatalogSummary, *, title: str) -> None:
+    """Write the page; the file appears when it is complete and fetches nothing when it is opened.
+
+    Parameters
+    ----------
+    summary : of `inspect_catalog` with ``timeline=True``
+    """
+    parts = [
+        f"<p class=bad>{html.escape(problem.file)}: {html.escape(problem.what)}</p>"
+        for problem in summary.problems
+    ]
+    charts = _Charts()
+    parts.append(charts.add(_coverage(summary)))
+    for stream in summary.streams:
+        parts += [f"<h2>{html.escape(stream.instrument_id)}</h2>", _facts(stream)]
+        if stream.timeline is not None:
+            parts.append(charts.add(_over_time(stream, stream.timeline)))
+        if stream.depth is not None:
+            parts.append(charts.add(_depth(stream.depth)))
+        parts.append(_gaps("Longest silences", stream.longest_gaps))
+    if summary.bars:
+        parts.append("<h2>Bars</h2>" + _bars_table(summary.bars))
+        parts += [_gaps(f"Longest holes in {bars.bar_type}", bars.holes) for bars in summary.bars]
+    if summary.external:
+        rows = [
+            (e.name, e.instrument_id or "the market", *map(_time, e.span_ns), e.values, e.stale)
+            for e in summary.external
+        ]
+        headers = ("series", "of", "from (UTC)", "to (UTC)", "values", "silences beyond its age limit")
+        parts.append("<h2>Published from outside</h2>" + _table(headers, rows))
+    if summary.other:
+        rows = [(o.kind, o.identifier, *map(_time, o.span_ns), o.files, o.rows) for o in summary.other]
+        headers = ("kind", "of", "from (UTC)", "to (UTC)", "files", "rows")
+        parts.append("<h2>Not read here</h2>" + _table(headers, rows))
+    what = f"{len(summary.streams)} books and trades, {len(summary.bars)} series of bars"
+    page = (
+        f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
+        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1><p class=sub>{what}. Times are "
+        f"UTC; each picture shows up to 600 stretches of the span.</p>{''.join(parts)}</body></html>\n"
+    )
+    write_atomic(path, page.encode("utf-8"))
+
+
+class _Charts:
+    """Figures as HTML, the script with the first one only, under fixed ids: the same data, the same bytes."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, figure: go.Figure) -> str:
+        self._count += 1
+        return figure.to_html(
+            full_html=False,
+            include_plotlyjs=self._count == 1,
+            div_id=f"chart{self._count}",
+            config={"displaylogo": False},
+        )
+
+
+def _layout(figure: go.Figure, height: int) -> go.Figure:
+    return figure.update_layout(
+        template="plotly_white",
+        height=height,
+        margin={"l": 75, "r": 20, "t": 30, "b": 40},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        hovermode="x unified",
+    )
+
+
+def _times(timeline: Timeline) -> np.ndarray:
+    """Middles of the stretches."""
+    steps = np.arange(len(timeline.batches)) * timeline.width_ns + timeline.width_ns // 2
+    return (timeline.start_ns + steps).astype("datetime64[ns]")
+
+
+def _coverage(summary: CatalogSummary) -> go.Figure:
+    """One lane a series: coloured where there are data, with the longest gaps marked."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    lanes: list[str] = []
+
+    def lane(name: str, runs: list[tuple[int, int]], colour: str, gaps: Sequence[Gap]) -> None:
+        lanes.append(name)
+        x: list[object] = []
+        for begin, end in runs:
+            x += [np.datetime64(begin, "ns"), np.datetime64(end, "ns"), None]
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=[name] * len(x),
+                mode="lines",
+                line={"width": 12, "color": colour},
+                showlegend=False,
+                hoverinfo="x+y",
+            )
+        )
+        if gaps:
+            figure.add_trace(
+                go.Scatter(
+                    x=[np.datetime64(g.start_ns + int(g.seconds * 5e8), "ns") for g in gaps],
+                    y=[name] * len(gaps),
+                    mode="markers",
+                    showlegend=False,
+                    marker={"symbol": "line-ns-open", "size": 18, "color": "#c0392b", "line": {"width": 2}},
+                    text=[f"{g.seconds:,.1f} s from {_time(g.start_ns)}" for g in gaps],
+                    hovertemplate="%{text}<extra></extra>",
+                )
+            )
+
+    for s in summary.streams:
+        if s.timeline is not None:
+            t = s.timeline
+            runs = _runs(np.array(t.batches) > 0, t.start_ns, t.width_ns)
+            lane(f"{s.instrument_id} book", runs, _BLUE, s.longest_gaps)
+            lane(
+                f"{s.instrument_id} trades",
+                _runs(np.array(t.trades) > 0, t.start_ns, t.width_ns),
+                _ORANGE,
+                (),
+            )
+    for b in summary.bars:
+        if b.timeline:
+            width = max((b.span_ns[1] - b.span_ns[0]) // len(b.timeline), 1)
+            runs = _runs(np.array(b.timeline) > 0, b.span_ns[0], width)
+            lane(b.bar_type, runs, _GREEN, b.holes)
+    for e in summary.external:
+        name = e.name if e.instrument_id is None else f"{e.name} of {e.instrument_id}"
+        lane(name, [e.span_ns], _GREY, ())
+    figure.update_yaxes(categoryorder="array", categoryarray=lanes[::-1], automargin=True)
+    return _layout(figure, 110 + 34 * max(len(lanes), 1)).update_layout(hovermode="closest")
+
+
+def _runs(there: np.ndarray, start_ns: int, width_ns: int) -> list[tuple[int, int]]:
+    """Begin and end of each run of stretches with data."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(np.int8)))
+    return [
+        (int(start_ns + width_ns * a), int(start_ns + width_ns * b))
+        for a, b in zip(edges[::2], edges[1::2], strict=True)
+    ]
+
+
+def _over_time(stream: StreamSummary, t: Timeline) -> go.Figure:
+    """Mid, spread, rates and clock skew below each other."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    titles = ("mid price, with its range", "spread, bps (mean)", "a second", "receive - venue time, ms")
+    figure = make_subplots(
+        rows=4,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.05,
+        row_heights=[3, 2, 2, 2],
+        subplot_titles=titles,
+    )
+    x = _times(t)
+
+    def line(row: int, y: Sequence, name: str, colour: str, *, legend: bool = False) -> None:
+        figure.add_trace(
+            go.Scatter(
+                x=x, y=y, name=name, mode="lines", line={"width": 1.3, "color": colour}, showlegend=legend
+            ),
+            row=row,
+            col=1,
+        )
+
+    def band(row: int, low: Sequence, high: Sequence, name: str) -> None:
+        quiet = {"mode": "lines", "line": {"width": 0}, "showlegend": False}
+        figure.add_trace(go.Scatter(x=x, y=low, name=f"lowest {name}", **quiet), row=row, col=1)
+        figure.add_trace(
+            go.Scatter(
+                x=x, y=high, name=f"highest {name}", fill="tonexty", fillcolor="rgba(47,111,181,.18)", **quiet
+            ),
+            row=row,
+            col=1,
+        )
+
+    seconds = t.width_ns / 1e9
+    band(1, t.mid_low, t.mid_high, "mid")
+    line(1, t.mid, "mid", _BLUE)
+    line(2, t.spread_bps, "spread", _BLUE)
+    line(3, [n / seconds for n in t.batches], "book batches", _BLUE, legend=True)
+    line(3, [n / seconds for n in t.trades], "trades", _ORANGE, legend=True)
+    band(4, t.skew_low_ms, t.skew_high_ms, "skew")
+    line(4, t.skew_ms, "skew", _BLUE)
+    return _layout(figure, 760)
+
+
+def _depth(depth: DepthProfile) -> go.Figure:
+    """Mean size of each level, bids to the left."""
+    import plotly.graph_objects as go
+
+    levels = np.arange(1, len(depth.bid_sizes) + 1)
+    figure = go.Figure(
+        [
+            go.Bar(x=-levels, y=depth.bid_sizes, name="bid", marker_color=_GREEN),
+            go.Bar(x=levels, y=depth.ask_sizes, name="ask", marker_color=_ORANGE),
+        ]
+    )
+    figure.update_xaxes(
+        tickvals=[*-levels, *levels], ticktext=[str(n) for n in (*levels, *levels)], title_text="level"
+    )
+    figure.update_yaxes(title_text=f"base units, mean of {depth.samples}")
+    return _layout(figure, 300).update_layout(hovermode="closest")
+
+
+def _facts(s: StreamSummary) -> str:
+    rows = [
+        ("span", f"{_time(s.span_ns[0])} to {_time(s.span_ns[1])}"),
+        ("level changes, batches, trades", f"{s.levels:,}, {s.batches:,}, {s.trades:,}"),
+        ("batches, trades a second", f"{s.batches_per_s:,.1f}, {s.trades_per_s:,.2f}"),
+        ("silences, longest", f"{s.gaps:,}, {s.longest_gap_s:,.2f} s"),
+        ("crossed, locked, one-sided", f"{s.crossed:.3%}, {s.locked:.3%}, {s.one_sided:.3%}"),
+        ("book emptied", f"{s.clears:,}"),
+        ("duplicate trades, venue time backwards", f"{s.duplicate_trades:,}, {s.event_time_backwards:,}"),
+        ("spread, bps", _spread(s.spread_bps)),
+        ("receive - venue time, ms", _spread(s.skew)),
+        ("refused at import", ", ".join(f"{k} {n:,}" for k, n in sorted(s.refused.items())) or "none"),
+    ]
+    return _table((), rows)
+
+
+def _spread(q: Quantiles | None) -> str:
+    if q is None:
+        return "–"
+    return (
+        f"mean {q.mean:.4g}; 1 % {q.p1:.4g}, 50 % {q.p50:.4g}, 95 % {q.p95:.4g}, 99 % {q.p99:.4g}; "
+        f"{q.least:.4g} to {q.most:.4g}"
+    )
+
+
+def _bars_table(series: Sequence[BarsSummary]) -> str:
+    headers = (
+        "bars",
+        "from (UTC)",
+        "to (UTC)",
+        "count",
+        "missing",
+        "duplicates",
+        "no volume",
+        "impossible",
+        "outliers",
+        "largest move, bps",
+    )
+    rows = [
+        (
+            b.bar_type,
+            *map(_time, b.span_ns),
+            b.bars,
+            b.missing,
+            b.duplicates,
+            b.zero_volume,
+            b.outside_range,
+            b.outliers,
+            f"{b.worst[0][1]:+,.1f}, {_time(b.worst[0][0])}" if b.worst else "–",
+        )
+        for b in series
+    ]
+    return _table(headers, rows)
+
+
+def _gaps(title: str, gaps: Sequence[Gap]) -> str:
+    if not gaps:
+        return ""
+    rows = [(_time(g.start_ns), f"{g.seconds:,.2f}") for g in gaps]
+    return f"<h3>{html.escape(title)}</h3>" + _table(("after (UTC)", "seconds"), rows)
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    head = "".join(f"<th>{html.escape(h)}</th>" for h in headers)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int):
+        return f"<td class=n>{value:,}</td>"
+    return f"<td>{html.escape(str(value))}</td>"
+
+
+def _time(ns: int) -> str:
+    return str(np.datetime64(ns // 1_000_000, "ms")).replace("T", " ")
