@@ -1,5 +1,5 @@
-"""`apex new-strategy`: what it writes passes its own test, the style checks and the type checker, whatever the
-name; names that could not be imported are refused with one that can."""
+"""`apex new-strategy`: what it writes passes its own test, style and type checks, whatever the name; names
+that could not be imported are refused with one that can."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_generated_test_passes_as_generated(tmp_path, root):
 
 
 def test_the_generated_test_notices_a_strategy_that_is_wrong(tmp_path, root):
-    """The tests are worth something: sides swapped, four of them fail."""
+    """The tests are worth something: with its sides swapped they fail."""
     assert run("my_edge", "--out", tmp_path).exit_code == 0
     strategy = tmp_path / "my_edge.py"
     strategy.write_text(strategy.read_text().replace("return 1\n", "return -1\n"))
@@ -54,7 +54,7 @@ def test_the_generated_test_notices_a_strategy_that_is_wrong(tmp_path, root):
         tmp_path,
         tmp_path,
         "-k",
-        "buys or side",
+        "buys or follows",
     )
     assert done.returncode == 1, done.stdout
     assert "failed" in done.stdout
@@ -130,7 +130,7 @@ def test_files_are_never_replaced_unasked(tmp_path):
     (tmp_path / "test_my_edge.py").unlink()
     again = run("my_edge", "--out", tmp_path)
     assert again.exit_code == 1
-    assert "my_edge.py is there already" in again.output.replace("\n", " ")
+    assert "my_edge.py: there already" in again.output
     assert strategy.read_text() == "# my work\n"
     assert not (tmp_path / "test_my_edge.py").exists()
     assert run("my_edge", "--out", tmp_path, "--force").exit_code == 0

@@ -1,4 +1,4 @@
-"""Strategies written by hand in a backtest configuration: beside a genome, kept with the run, refused when wrong."""
+"""Strategies written by hand in a backtest: beside a genome, kept with the run, refused when wrong."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class EveryTenth(ApexStrategy):
     def on_feed_row(self, feed):
         self.rows += 1
         if self.rows % self.config.every == 0:
-            self.enter(1, self.config.size, round(feed.ask + 20.0, 1), round(feed.bid - 20.0, 1), 5_000_000_000)
+            bracket = round(feed.ask + 20.0, 1), round(feed.bid - 20.0, 1)
+            self.enter(1, self.config.size, *bracket, 5_000_000_000)
 
 
 class Alone(ApexStrategy):

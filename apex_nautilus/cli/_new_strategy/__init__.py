@@ -41,7 +41,7 @@ def problem_with_name(name: str, folder: Path) -> str | None:
     if name.startswith("test_") or name == "conftest":
         return f"{name!r} would be taken for a test; choose a name that says what the strategy trades on"
     if class_name(name) in _TAKEN:
-        return f"the class of {name!r}, {class_name(name)}, would hide one that it is built with; try {name}_edge"
+        return f"the class {class_name(name)} would hide one that the strategy is built with; try {name}_edge"
     if name in sys.stdlib_module_names or name == "apex_nautilus":
         return f"{name!r} is a module of {_owner(name)}, which the file would hide; try {name}_edge"
     if _is_installed(name, folder):

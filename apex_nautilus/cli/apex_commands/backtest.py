@@ -20,8 +20,8 @@ def command(config: Path, run_id: str | None, no_report: bool, dry: bool, as_jso
     """Run the agents of CONFIG over a recorded order book in Nautilus.
 
     CONFIG is a JSON file (schema apex.backtest/1): a market catalog, a span, and agents, each a genome (or a
-    strategy of your own) in a slot with its own capital. Paths in it are relative to the file. See docs/backtest.md and
-    configs/backtest/.
+    strategy of your own) in a slot with its own capital. Paths in it are relative to the file. See
+    docs/backtest.md and configs/backtest/.
 
     Prints one line an agent and keeps the run in a folder of its own: the configuration, the genomes, a
     ledger of every fill and trade, the equity marks, and report.html with the equity curves.

@@ -38,8 +38,8 @@ def command(name: str, out: Path, force: bool) -> None:
     there = [str(path) for path in files if path.exists()]
     if there and not force:
         raise click.ClickException(
-            f"{' and '.join(there)} {'is' if len(there) == 1 else 'are'} there already and may hold your work; "
-            "choose another name, or replace with --force"
+            f"{' and '.join(there)}: there already, and may hold your work; choose another name, or replace "
+            "with --force"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""One module a kind of file; each makes a `Kind` called `KIND`."""

@@ -1,0 +1,1 @@
+"""One module a check: a function `check(place)` that yields findings."""

@@ -1,0 +1,1 @@
+"""Verbs of `apex config`, one module each."""
