@@ -389,7 +389,7 @@ def test_a_full_disk_is_told_and_what_came_is_kept(archive, tmp_path, monkeypatc
             fetch_one(archive, tmp_path)
     have = (tmp_path / f"{NAME}.part").stat().st_size
     assert have > 0
-    file, _ = fetch_one(archive, tmp_path)
+    fetch_one(archive, tmp_path)
     assert archive.of(PATH)[-1].start == have
     assert (tmp_path / NAME).read_bytes() == BODY
 

@@ -186,8 +186,8 @@ def _import(
     options = {}
     if importer.instrument != "never":
         options["instrument"] = archive.instrument_id(request.symbol, request.market)
-    if "market" in {o.name for o in importer.options}:
-        options["market"] = request.market
+    if importer.allow_truncated:
+        options["allow_truncated"] = False  # what was verified is whole
     return importer.run(
         result.paths,
         catalog,
