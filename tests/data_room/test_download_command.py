@@ -10,6 +10,7 @@ import zipfile
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -228,7 +229,7 @@ def test_bybit_trades_are_proved_by_their_packing_and_imported(tmp_path):
         )
     assert result.exit_code == 0, result.output
     assert "verified by gzip CRCs" in result.stdout
-    (trades,) = read_events(tmp_path / "catalog", "BTCUSDT-LINEAR.BYBIT")
+    trades = np.concatenate(list(read_events(tmp_path / "catalog", "BTCUSDT-LINEAR.BYBIT")))
     assert trades.size == 50
 
 
