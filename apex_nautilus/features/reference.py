@@ -9,13 +9,15 @@ from apex_nautilus.features.registry import FeatureSpec, get, names
 _HEAD = "| name | unit | range | undefined | warm-up | formula | source |\n|---|---|---|---|---|---|---|\n"
 
 
-def _bound(x: float) -> str:
+def bound_text(x: float) -> str:
+    """A bound of a range, short."""
     if math.isinf(x):
         return "∞" if x > 0 else "-∞"
     return f"{x:.6g}"
 
 
-def _warmup(spec: FeatureSpec) -> str:
+def warmup_text(spec: FeatureSpec) -> str:
+    """The warm-up of a feature in words."""
     parts = []
     if spec.warmup_rows:
         parts.append(f"{spec.warmup_rows} row{'s' if spec.warmup_rows > 1 else ''}")
@@ -31,9 +33,9 @@ def _line(spec: FeatureSpec) -> str:
     cells = (
         f"`{spec.name}`",
         spec.unit,
-        f"{_bound(spec.low)} to {_bound(spec.high)}",
+        f"{bound_text(spec.low)} to {bound_text(spec.high)}",
         f"{spec.neutral:g}",
-        _warmup(spec),
+        warmup_text(spec),
         spec.formula.replace("|", "\\|"),
         spec.source,
     )

@@ -2,8 +2,10 @@
 
 Dragomiretskiy & Zosso 2014, Algorithm 2: a signal is split into modes, each narrow around a centre frequency
 of its own, by turns of Wiener filters and centres of gravity of the filtered spectra. As in the authors' code
-the window is mirrored at both ends, the first mode is held at frequency zero (the trend), the multiplier is
-left out (tau = 0: what fits no mode is noise), and the frequencies begin evenly spread.
+the window is mirrored at both ends, the multiplier is left out (tau = 0: what fits no mode is noise), and the
+centres begin evenly spread from zero. The slowest mode, the trend, may leave zero: held there, it and the
+next one change places from bar to bar (on 2,500 one-minute bars of bitcoin its share of the energy jumps by
+more than 0.3 at one bar in six, left free at one in sixty).
 
 Decomposing a whole series at once looks ahead: each value of a mode changes when more data come. Here only
 the last value of each mode of a trailing window leaves, so what has been said stays said.
@@ -34,7 +36,7 @@ def last_values(signal, modes, alpha, tolerance, max_iterations):
     signal : float64[:], shape (n,)
         Finite, n even and at least 4. The tolerance is meant for a signal of mean 0 and variance 1.
     modes : int
-        How many, at least 2; the first is the trend.
+        How many, at least 1.
     alpha, tolerance : float
         Weight of narrowness; squared change an iteration, a sample, below which it has settled.
     max_iterations : int
@@ -43,8 +45,8 @@ def last_values(signal, modes, alpha, tolerance, max_iterations):
     Returns
     -------
     ndarray of float64, shape (modes, 3)
-        Last value, energy (sum of the squared spectrum) and centre frequency in cycles a sample of each mode;
-        the first is the trend, the others go from slow to fast.
+        Last value, energy (sum of the squared spectrum) and centre frequency in cycles a sample of each mode,
+        from slow to fast.
     """
     n = signal.shape[0]
     period = 4 * n
@@ -88,7 +90,7 @@ def last_values(signal, modes, alpha, tolerance, max_iterations):
                 power += u[j] * u[j]
                 weighted += u[j] * u[j] * j
             energy[k] = power
-            if k > 0 and power > 0.0:
+            if power > 0.0:
                 centre[k] = weighted / power / (2.0 * n)  # update of the centre: the mean of its power
         if moved / (2.0 * n) <= tolerance:
             break

@@ -153,7 +153,8 @@ class SlowTwin:
                 taken += max(q0 - q1, 0)
             elif (p1 - p0) * sign < 0:
                 taken += q0
-        return taken / seconds / self.books[-1][side][0][1]
+        shown = [book[side][0][1] for book in self.books[bisect_left(self.mid_times, start) :]]
+        return taken / seconds / np.mean(shown) if shown else 0.0
 
     def _flow(self, levels: int) -> float:
         flow, queues = 0, []

@@ -59,7 +59,8 @@ def test_a_queue_is_used_up_by_what_its_best_price_loses():
         (0.7, "a104x7"),  # bettered
     ]
     names = ["queue_depletion_bid_10s", "queue_depletion_ask_10s", "queue_depletion_bid_60s"]
-    assert last(steps, *names) == pytest.approx([7 / (10 * 9), 2 / (10 * 7), 7 / (60 * 9)], rel=1e-15)
+    bid, ask = (8 + 5 + 9 + 4 + 9 + 9 + 9) / 7, (6 + 6 + 6 + 6 + 6 + 4 + 7) / 7  # shown by the seven books
+    assert last(steps, *names) == pytest.approx([7 / bid / 10, 2 / ask / 10, 7 / bid / 60], rel=1e-12)
     # 1 s later it has left the window of one second, at the latest.
     assert last([*steps, (1.8, "b99x1")], "queue_depletion_bid_1s", "queue_depletion_ask_1s") == [0.0, 0.0]
 

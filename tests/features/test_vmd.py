@@ -35,7 +35,7 @@ def walk(seed, n):
 
 def peer(signal, modes, tolerance):
     """Last values and centre frequencies by vmdpy, slow modes first."""
-    u, _, omega = VMD(signal, ALPHA, 0.0, modes, 1, 1, tolerance)
+    u, _, omega = VMD(signal, ALPHA, 0.0, modes, 0, 1, tolerance)
     order = np.argsort(omega[-1], kind="stable")
     return u[order, -1], omega[-1][order]
 
@@ -68,8 +68,8 @@ def test_the_features_are_those_of_the_published_code_on_real_bars(real_bars):
 
 def test_a_series_decomposed_whole_repaints_its_past_and_the_features_do_not(real_bars):
     logs = np.log(real_bars["close"][:600])
-    shorter, _, _ = VMD(logs[:500], ALPHA, 0.0, 3, 1, 1, 1e-7)
-    longer, _, _ = VMD(logs, ALPHA, 0.0, 3, 1, 1, 1e-7)
+    shorter, _, _ = VMD(logs[:500], ALPHA, 0.0, 3, 0, 1, 1e-7)
+    longer, _, _ = VMD(logs, ALPHA, 0.0, 3, 0, 1, 1e-7)
     repainted = 1e4 * np.abs(longer[0, :500] - shorter[0, :500])
     assert repainted[-1] > 1.0  # basis points, of the value that would have been traded on
     columns = [real_bars[c][:600] for c in ("ts_ns", "open", "high", "low", "close", "volume")]

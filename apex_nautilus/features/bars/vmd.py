@@ -1,8 +1,7 @@
 """Trend and swings of the price by variational mode decomposition of the last 64 bars.
 
-The log closes of the window are brought to mean 0 and variance 1 and split into a trend, which keeps what
-takes longer than about 60 bars, and a slow and a fast swing, whose frequencies are found. Only the window's
-last values are used, see `apex_nautilus.features.vmd`.
+The log closes of the window are brought to mean 0 and variance 1 and split into a trend, a slow and a fast
+swing, whose frequencies are found. Only the window's last values are used, see `apex_nautilus.features.vmd`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ added again between two updates cannot be seen, so the rate is a lower bound.
 
 from __future__ import annotations
 
+from numba import njit
+
 from apex_nautilus.features.kernel import (
     NOW_NS,
     ask_price,
@@ -19,8 +21,20 @@ from apex_nautilus.features.registry import FeatureSpec, Kernels, register
 from apex_nautilus.features.window import BUCKET_WORDS, SECOND_NS, SUM, add, advance, bucket_ns
 
 # State: the side (+1 bid, -1 ask), the window's length in seconds, whether there is a previous book, its best
-# price as side x price (higher is better on both sides) and size, then a window of sizes taken off.
-_SIDE, _SECONDS, _HAS_PREVIOUS, _PRICE, _SIZE, _WINDOW_AT = range(6)
+# price as side x price (higher is better on both sides) and size; then three windows: sizes taken off, sizes
+# shown, and books. The bucket of the second and third is copied from the first, as parameters are written at
+# the start of a state only.
+_SIDE, _SECONDS, _HAS_PREVIOUS, _PRICE, _SIZE, _WINDOWS_AT = range(6)
+_WINDOWS = 3
+
+
+@njit(cache=True)
+def _advance(view, state):
+    bucket = state[_WINDOWS_AT]
+    for k in range(_WINDOWS):
+        window = shifted(state, _WINDOWS_AT + k * BUCKET_WORDS)
+        window[0] = bucket
+        advance(window, view[NOW_NS])
 
 
 def _on_book(view, state):
@@ -39,18 +53,20 @@ def _on_book(view, state):
     state[_HAS_PREVIOUS] = 1
     state[_PRICE] = price
     state[_SIZE] = size
-    if taken > 0:
-        window = shifted(state, _WINDOW_AT)
-        advance(window, view[NOW_NS])
-        add(window, taken)
+    _advance(view, state)
+    add(shifted(state, _WINDOWS_AT), taken)
+    add(shifted(state, _WINDOWS_AT + BUCKET_WORDS), size)
+    add(shifted(state, _WINDOWS_AT + 2 * BUCKET_WORDS), 1)
 
 
 def _value(view, state):
-    window = shifted(state, _WINDOW_AT)
-    advance(window, view[NOW_NS])
-    if state[_SIZE] <= 0:
+    _advance(view, state)
+    taken = shifted(state, _WINDOWS_AT)[SUM]
+    shown = shifted(state, _WINDOWS_AT + BUCKET_WORDS)[SUM]
+    books = shifted(state, _WINDOWS_AT + 2 * BUCKET_WORDS)[SUM]
+    if shown <= 0:
         return 0.0
-    return window[SUM] / (state[_SIZE] * state[_SECONDS])
+    return float(taken) * books / shown / state[_SECONDS]
 
 
 for _side, _sign in (("bid", 1), ("ask", -1)):
@@ -59,20 +75,21 @@ for _side, _sign in (("bid", 1), ("ask", -1)):
             FeatureSpec(
                 name=f"queue_depletion_{_side}_{_seconds}s",
                 kind="book",
-                unit="1/s",
+                unit="mean queues/s",
                 low=0.0,
                 high=float("inf"),
                 inputs=("touch",),
                 warmup_ns=_seconds * SECOND_NS,
                 formula=(
-                    f"size taken off the best {_side} queue in the last {_seconds} s, a second, over its "
-                    "size now; taken off: b - b' while B' = B, b when B' is worse"
+                    f"size taken off the best {_side} queue in the last {_seconds} s, a second, in multiples "
+                    "of its mean size over the books of that time; taken off: b - b' while B' = B, b when B' "
+                    "is worse"
                 ),
                 source="departures of the queue at the touch, Cont & de Larrard 2013",
                 kernels=Kernels(
                     value=_value,
                     on_book=_on_book,
-                    state_size=_WINDOW_AT + BUCKET_WORDS,
+                    state_size=_WINDOWS_AT + _WINDOWS * BUCKET_WORDS,
                     parameters=(_sign, _seconds, 0, 0, 0, bucket_ns(_seconds * SECOND_NS)),
                 ),
             )
