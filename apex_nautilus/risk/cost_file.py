@@ -70,7 +70,9 @@ class CostFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     notes: list[FitNote] = []
 
 
-def decode_cost_file(data: bytes, source: str, *, instrument_id: str, bar_minutes: int) -> BarCosts:
+def decode_cost_file(
+    data: bytes, source: str, *, instrument_id: str, bar_minutes: int | None = None
+) -> BarCosts:
     """Return the cost model in a cost file's bytes.
 
     Parameters
@@ -78,7 +80,7 @@ def decode_cost_file(data: bytes, source: str, *, instrument_id: str, bar_minute
     source : str
         The file's name, for messages.
     instrument_id, bar_minutes
-        What it must be of.
+        What it must be of; any length of bars where it is left out.
 
     Raises
     ------
@@ -93,9 +95,9 @@ def decode_cost_file(data: bytes, source: str, *, instrument_id: str, bar_minute
         raise ValueError(f"{source}: not a cost model: {error}") from None
     if file.instrument_id != instrument_id:
         raise ValueError(
-            f"{source}: instrument_id: the model is of {file.instrument_id}, not {instrument_id}"
+            f"{source}: instrument_id: the model is of {file.instrument_id}, not of {instrument_id}"
         )
-    if file.bar_minutes != bar_minutes:
+    if bar_minutes is not None and file.bar_minutes != bar_minutes:
         raise ValueError(
             f"{source}: bar_minutes: the model is of bars of {file.bar_minutes} minutes, orders meet bars of "
             f"{bar_minutes}; fit it on those (apex data fit-costs --clock {bar_minutes}m)"

@@ -100,9 +100,8 @@ def command(
         table.add_column(name, justify="left" if not name else "right")
     table.add_column("from", overflow="fold")
     for note in file.notes:
-        span = (
-            "" if note.span_ns is None else f", {time_text(note.span_ns[0])} to {time_text(note.span_ns[1])}"
-        )
+        ends = () if note.span_ns is None else note.span_ns
+        span = ", " + " to ".join(map(time_text, ends)) if ends else ""
         numbers = (note.value, note.standard_error, note.r2, note.held_out_r2)
         table.add_row(
             note.name,
