@@ -16,7 +16,7 @@ __all__ = ["discard_stale_kernels"]
 
 _ROOT = Path(__file__).parent
 _STAMP = "kernels.stamp"
-_MARKS = (b"njit", b"cfunc", b"numba")
+_MARKS = (b"njit", b"cfunc", b"numba", b"_jit")
 
 
 def discard_stale_kernels(root: Path = _ROOT) -> int:

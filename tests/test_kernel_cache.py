@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import importlib
+import pkgutil
+from pathlib import Path
 
-from apex_nautilus._kernel_cache import discard_stale_kernels
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+import apex_nautilus
+from apex_nautilus._kernel_cache import _MARKS, discard_stale_kernels
 
 
 @pytest.fixture
@@ -42,3 +48,17 @@ def test_a_change_outside_the_kernels_costs_nothing(package):
 def test_a_new_file_with_kernels_counts_as_a_change(package):
     (package / "room" / "new.py").write_text("from numba import cfunc\n")
     assert discard_stale_kernels(package) == 2
+
+
+def test_every_file_that_holds_kernels_counts_as_one():
+    kernels = []
+    for module in pkgutil.walk_packages(apex_nautilus.__path__, "apex_nautilus."):
+        if module.name.startswith("apex_nautilus.cli"):
+            continue
+        loaded = importlib.import_module(module.name)
+        own = [v for v in vars(loaded).values() if isinstance(v, Dispatcher)]
+        if any(v.py_func.__module__ == loaded.__name__ for v in own):
+            kernels.append(Path(loaded.__file__))
+    assert len(kernels) > 20
+    for path in kernels:
+        assert any(mark in path.read_bytes() for mark in _MARKS), path

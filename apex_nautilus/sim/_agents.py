@@ -7,13 +7,14 @@ import numpy as np
 from . import _world as w
 from . import matching as m
 from ._jit import kernel
-from ._venue import send_cancel, send_order, send_replace
+from ._venue import ask_cancel, ask_order, ask_replace, wake
 from .draws import next_below, next_exponential, next_normal, next_uniform
-from .event_queue import push
+from .elementary import exp, expm1, log
 
 __all__ = [
     "again",
     "executor",
+    "funding",
     "informed",
     "maker",
     "noise_expire",
@@ -26,9 +27,9 @@ __all__ = [
 ]
 
 _SECOND = 1e9
+_NO_QUOTE = np.int64(-1)
 _GTC, _IOC = np.int64(m.GTC), np.int64(m.IOC)
 _VALUE_STEP_NS = 100_000_000  # the value moves ten times a second
-_RETRY_NS = 1_000_000_000  # a cancel that was lost is sent again
 _FARTHEST = 0.02  # a limit order rests no further than this from the touch
 _LARGEST = 1000.0  # an order is at most this many times the median
 
@@ -38,7 +39,7 @@ def _schedule(world, delay_s, kind, index):
     """Wake `kind` after a delay; never when it is infinite (a rate of zero)."""
     if delay_s < 1e9:
         time_ns = world.clock[w.NOW_NS] + np.int64(delay_s * _SECOND) + 1
-        push(world.heap, world.queue, time_ns, kind, index, w.NONE, w.NONE, w.NONE)
+        wake(world, kind, time_ns, index, w.NONE)
 
 
 @kernel
@@ -69,7 +70,7 @@ def _lots(world, usd):
 @kernel
 def _random_size(world, scale):
     p = world.parameters[0]
-    factor = min(math.exp(p.size_sigma * next_normal(world.stream)), _LARGEST)
+    factor = min(exp(p.size_sigma * next_normal(world.stream)), _LARGEST)
     return _lots(world, p.size_usd * scale * factor)
 
 
@@ -88,7 +89,7 @@ def _touch(world, side):
 def _take(world, agent, side, size, limit):
     """Send an order that trades up to `limit` (ticks, a float) at once and leaves nothing behind."""
     price = np.int64(math.floor(limit)) if side > 0 else np.int64(math.ceil(limit))
-    send_order(world, agent, side, price, size, _IOC)
+    ask_order(world, agent, side, price, size, _IOC, w.NONE, w.NONE, _NO_QUOTE)
 
 
 @kernel
@@ -99,16 +100,19 @@ def noise_limit(world):
     agent = _one_of(world, w.NOISE_)
     touch = _touch(world, side)
     scale = p.limit_depth_bps * 1e-4 * touch
-    depth = scale * (next_uniform(world.stream) ** (-1.0 / p.limit_depth_tail) - 1.0)
+    # Lomax, which is Pareto from 0: scale (u^(-1 / tail) - 1).
+    depth = scale * expm1(log(next_uniform(world.stream)) * (-1.0 / p.limit_depth_tail))
     depth = min(depth, _FARTHEST * touch)
     ticks = 1.0 + math.floor(depth)
     price = np.int64(math.ceil(touch) - ticks if side > 0 else math.floor(touch) + ticks)
-    slot, order_id = send_order(world, agent, side, price, _random_size(world, 1.0), _GTC)
-    if slot >= 0:
-        # Orders far from the touch are left alone longer, ten times at most.
-        life = next_exponential(world.stream, p.limit_lifetime_s * min(1.0 + depth / scale, 10.0))
-        time_ns = world.clock[w.NOW_NS] + np.int64(life * _SECOND)
-        push(world.heap, world.queue, time_ns, w.NOISE_EXPIRE, slot, order_id, w.NONE, w.NONE)
+    # Orders far from the touch are left alone longer, ten times at most.
+    life = next_exponential(world.stream, p.limit_lifetime_s * min(1.0 + depth / scale, 10.0))
+    life_ns = max(np.int64(life * _SECOND), 1)
+    after = w.NOISE_EXPIRE
+    if p.limit_expiry > 0.0 and next_uniform(world.stream) < p.limit_expiry:
+        after = w.EXPIRES
+    size = _random_size(world, 1.0)
+    ask_order(world, agent, side, price, size, _GTC, life_ns, after, _NO_QUOTE)
     again(world, p.limit_rate, w.NOISE_LIMIT)
 
 
@@ -117,11 +121,9 @@ def noise_expire(world):
     """Cancel an order at the end of its life, again and again until the cancel gets through."""
     event = world.event[0]
     slot = np.int64(event.slot)
-    order_id = event.id
     order = world.book.orders[slot]
-    if order.id == order_id and not send_cancel(world, np.int64(order.owner), slot, order_id):
-        time_ns = world.clock[w.NOW_NS] + _RETRY_NS
-        push(world.heap, world.queue, time_ns, w.NOISE_EXPIRE, slot, order_id, w.NONE, w.NONE)
+    if order.id == event.id:
+        ask_cancel(world, np.int64(order.owner), slot, event.id, 1)
 
 
 @kernel
@@ -143,7 +145,7 @@ def maker(world, index):
     learning_s = p.maker_learning_s * (1.0 + rank)
     elapsed_s = (clock[w.NOW_NS] - maker.seen_ns) / _SECOND
     maker.seen_ns = clock[w.NOW_NS]
-    maker.value += (world.values[w.VALUE_TICKS] - maker.value) * -math.expm1(-elapsed_s / learning_s)
+    maker.value += (world.values[w.VALUE_TICKS] - maker.value) * -expm1(-elapsed_s / learning_s)
 
     agent = world.first[w.MAKERS_] + index
     limit = _lots(world, p.maker_inventory_usd)
@@ -152,27 +154,27 @@ def maker(world, index):
     centre = maker.value - p.maker_skew_bps * bps * load
     half = p.maker_half_spread_bps * bps * (1.0 + 0.5 * (rank + 0.5))
     size = _lots(world, p.maker_size_usd)
-    for level in range(world.quotes.shape[2]):
+    levels = np.int64(p.maker_levels)
+    for level in range(levels):
         distance = half + level * p.maker_step_bps * bps
         for s in range(2):
             side = 1 - 2 * s
-            quote = world.quotes[index, s, level]
+            place = 2 * (index * levels + level) + s
+            quote = world.quotes[place]
             order = book.orders[quote.slot]
             alive = quote.id >= 0 and order.id == quote.id
             if load * side >= 1.0:
                 if alive and order.resting:
-                    send_cancel(world, agent, quote.slot, quote.id)
+                    ask_cancel(world, agent, quote.slot, quote.id, w.NONE)
                 continue
             target = centre - side * distance
             price = np.int64(math.floor(target) if side > 0 else math.ceil(target))
             if not alive:
-                quote.slot, quote.id = send_order(world, agent, side, price, size, _GTC)
-                if quote.slot < 0:
-                    quote.slot, quote.id = 0, -1
+                ask_order(world, agent, side, price, size, _GTC, w.NONE, w.NONE, place)
             elif order.resting and (
                 abs(price - order.price) > p.maker_tolerance * half or 2 * order.size < size
             ):
-                send_replace(world, agent, quote.slot, quote.id, price, size)
+                ask_replace(world, agent, quote.slot, quote.id, price, size)
     _schedule(world, p.maker_refresh_s * (0.5 + next_uniform(world.stream)), w.MAKER, index)
 
 
@@ -182,7 +184,7 @@ def informed(world):
     p = world.parameters[0]
     agent = _one_of(world, w.INFORMED_)
     error = p.informed_noise_bps * 1e-4 * next_normal(world.stream)
-    value = world.values[w.VALUE_TICKS] * math.exp(error)
+    value = world.values[w.VALUE_TICKS] * exp(error)
     edge = p.informed_threshold_bps * 1e-4
     size = _random_size(world, p.informed_size)
     if value * (1.0 - edge) > _touch(world, w.BUY):
@@ -199,7 +201,7 @@ def executor(world, index):
     parent = world.parents[index]
     if parent.left <= 0:
         # Waking from rest: a new large order of Pareto size.
-        size = p.executor_size_usd * next_uniform(world.stream) ** (-1.0 / p.executor_tail)
+        size = p.executor_size_usd * exp(log(next_uniform(world.stream)) * (-1.0 / p.executor_tail))
         parent.left = _lots(world, min(size, _LARGEST * p.executor_size_usd))
         parent.side = random_side(world)
         if next_uniform(world.stream) < p.executor_skill:
@@ -219,7 +221,7 @@ def trend(world, kind, group, rate, sign):
     """Follow (`sign` 1) or oppose (-1) the difference between a fast and a slow average of the mid."""
     p = world.parameters[0]
     values = world.values
-    gap = math.log(values[w.FAST] / values[w.SLOW]) * 1e4
+    gap = log(values[w.FAST] / values[w.SLOW]) * 1e4
     if abs(gap) > p.trend_threshold_bps:
         side = sign if gap > 0.0 else -sign
         limit = _touch(world, side) * (1.0 + side * p.protection_bps * 1e-4)
@@ -233,14 +235,14 @@ def value(world):
     p = world.parameters[0]
     values = world.values
     step_s = _VALUE_STEP_NS / _SECOND
-    keep = math.exp(-step_s / p.value_reversion_s)
+    keep = exp(-step_s / p.value_reversion_s)
     deviation = p.value_volatility_bps * 1e-4 * math.sqrt(0.5 * p.value_reversion_s * (1.0 - keep * keep))
     shock = deviation * next_normal(world.stream)
     if next_uniform(world.stream) < p.jump_rate * step_s / 3600.0:
         shock += p.jump_bps * 1e-4 * next_normal(world.stream)
     before = values[w.LOG_VALUE]
     values[w.LOG_VALUE] = keep * before + shock
-    values[w.VALUE_TICKS] *= math.exp(values[w.LOG_VALUE] - before)
+    values[w.VALUE_TICKS] *= exp(values[w.LOG_VALUE] - before)
     values[w.FAST] += (values[w.MID] - values[w.FAST]) * min(1.0, 5.0 * step_s / p.trend_horizon_s)
     values[w.SLOW] += (values[w.MID] - values[w.SLOW]) * min(1.0, step_s / p.trend_horizon_s)
     clock = world.clock
@@ -248,14 +250,26 @@ def value(world):
     clock[w.N_SAMPLES] += 1
     sample.ts_ns = clock[w.NOW_NS]
     sample.value = values[w.VALUE_TICKS] * values[w.TICK]
-    push(world.heap, world.queue, clock[w.NOW_NS] + _VALUE_STEP_NS, w.VALUE, w.NONE, w.NONE, w.NONE, w.NONE)
+    wake(world, w.VALUE, clock[w.NOW_NS] + _VALUE_STEP_NS, w.NONE, w.NONE)
+
+
+@kernel
+def funding(world):
+    """Let longs pay shorts their share of what the positions are worth at the mid."""
+    p = world.parameters[0]
+    due = np.int64(world.values[w.MID] * p.funding_rate * w.FEE_SCALE)  # a lot, in ticks and 1e-8
+    for agent in range(len(world.accounts)):
+        world.accounts[agent].funding += due * world.accounts[agent].inventory
+    _schedule(world, p.funding_interval_s, w.FUNDING, w.NONE)
 
 
 @kernel
 def start(world):
     """Schedule everybody's first awakening."""
     p = world.parameters[0]
-    push(world.heap, world.queue, world.clock[w.NOW_NS], w.VALUE, w.NONE, w.NONE, w.NONE, w.NONE)
+    wake(world, w.VALUE, world.clock[w.NOW_NS], w.NONE, w.NONE)
+    if p.funding_rate != 0.0:
+        _schedule(world, p.funding_interval_s, w.FUNDING, w.NONE)
     for index in range(len(world.makers)):
         _schedule(world, p.maker_refresh_s * next_uniform(world.stream), w.MAKER, index)
     again(world, p.limit_rate, w.NOISE_LIMIT)

@@ -1,7 +1,5 @@
 """The venue: messages on their way to it, what they do to the book, and what the tape says about that."""
 
-import math
-
 import numpy as np
 
 from ..features import FLAG_LAST, KIND_LEVEL, KIND_TRADE
@@ -9,70 +7,166 @@ from . import _world as w
 from . import matching as m
 from ._jit import kernel
 from .draws import next_exponential, next_uniform
+from .elementary import exp
 from .event_queue import push
-from .latency import CANCEL, DATA, ORDER, delay_ns, in_order, is_lost
+from .latency import AHEAD, CANCEL, DATA, ORDER, burst_factor, decayed_rate, draw_ahead, in_order
 
-__all__ = ["deliver", "send_cancel", "send_order", "send_replace"]
+__all__ = ["ask_cancel", "ask_order", "ask_replace", "deliver", "send_all", "wake"]
 
 _LEVEL, _TRADE, _LAST = np.int64(KIND_LEVEL), np.int64(KIND_TRADE), np.uint8(FLAG_LAST)
-_FEED = np.int64(-1)  # the venue's own key for the delays of its data feed
+_RETRY_NS = 1_000_000_000  # a cancel that was lost is sent again
+_LAPSED = np.int64(255)  # time in force of an order that ran out before it arrived
+_NO_QUOTE = np.int64(-1)
+
+# Agents do not send; they write down what they want, and `send_all` sends it. One place that draws delays and
+# schedules events, instead of one in each of twenty, makes a kernel that fits the processor's cache.
 
 
 @kernel
-def _arrival(world, agent, direction):
-    """When a message sent now arrives, -1 when it is lost.
+def _wish(world, kind):
+    clock = world.clock
+    wish = world.outbox[clock[w.N_OUT]]
+    clock[w.N_OUT] += 1
+    wish.kind = kind
+    return wish
+
+
+@kernel
+def wake(world, kind, time_ns, slot, size):
+    """Wake `kind` at a time; `slot` and `size` are its own."""
+    wish = _wish(world, kind)
+    wish.time_ns = time_ns
+    wish.slot = slot
+    wish.id = 0
+    wish.price = 0
+    wish.size = size
+
+
+@kernel
+def ask_order(world, agent, side, price, size, time_in_force, life_ns, after, quote):
+    """Want an order. It ends after `life_ns` by an event of kind `after`, if `life_ns` is positive."""
+    wish = _wish(world, w.ORDER_ARRIVES)
+    wish.agent = agent
+    wish.side = side
+    wish.price = price
+    wish.size = size
+    wish.time_in_force = time_in_force
+    wish.time_ns = life_ns
+    wish.after = after
+    wish.quote = quote
+
+
+@kernel
+def ask_cancel(world, agent, slot, order_id, again):
+    """Want an order cancelled; with `again`, as often as it takes until a message gets through."""
+    wish = _wish(world, w.CANCEL_ARRIVES)
+    wish.agent = agent
+    wish.slot = slot
+    wish.id = order_id
+    wish.price = 0
+    wish.size = 0
+    wish.after = again
+
+
+@kernel
+def ask_replace(world, agent, slot, order_id, price, size):
+    """Want an order moved."""
+    wish = _wish(world, w.REPLACE_ARRIVES)
+    wish.agent = agent
+    wish.slot = slot
+    wish.id = order_id
+    wish.price = price
+    wish.size = size
+
+
+@kernel
+def _delay_factor(world):
+    """Count a message towards the rate of messages; by what delays are longer now."""
+    p = world.parameters[0]
+    if p.burst_coupling <= 0.0:
+        return 1.0
+    clock = world.clock
+    values = world.values
+    elapsed_s = (clock[w.NOW_NS] - clock[w.RATE_NS]) * 1e-9
+    clock[w.RATE_NS] = clock[w.NOW_NS]
+    values[w.RATE] = decayed_rate(values[w.RATE], elapsed_s, p.burst_memory_s) + 1.0 / p.burst_memory_s
+    return burst_factor(values[w.RATE], p.burst_coupling, p.burst_rate)
+
+
+@kernel
+def send_all(world):
+    """Give everything that is wanted to the network, in the order it was written down.
 
     What an agent decides on is what it saw, and that was on its way to it for one data delay; deciding on the
     present and adding that delay to the message comes to the same.
     """
-    account = world.accounts[agent]
-    command = account.commands
-    account.commands = command + 1
-    world.clock[w.MESSAGES] += 1
-    p = world.parameters[0]
-    seed = world.seed[0]
-    if is_lost(seed, agent, command, direction, p.loss):
-        return -1
-    sent = world.clock[w.NOW_NS] + delay_ns(seed, agent, command, DATA, p.latency_mu, p.latency_sigma)
-    delay = delay_ns(seed, agent, command, direction, p.latency_mu, p.latency_sigma)
-    arrival = in_order(sent, delay, account.last_arrival_ns)
-    account.last_arrival_ns = arrival
-    return arrival
-
-
-@kernel
-def send_order(world, agent, side, price, size, time_in_force):
-    """Send an order; returns (slot, id), slot -1 when it was lost on the way."""
     clock = world.clock
-    order_id = clock[w.NEXT_ORDER_ID]
-    clock[w.NEXT_ORDER_ID] = order_id + 1
-    clock[w.SENT] += 1
-    arrival = _arrival(world, agent, ORDER)
-    if arrival < 0:
-        clock[w.LOST] += 1
-        return -1, order_id
-    slot = m.allocate(world.book, order_id, agent, side, price, size, time_in_force)
-    push(world.heap, world.queue, arrival, w.ORDER_ARRIVES, slot, order_id, price, size)
-    clock[w.IN_FLIGHT] += 1
-    return slot, order_id
-
-
-@kernel
-def send_cancel(world, agent, slot, order_id):
-    """Ask to cancel; returns False when the message was lost."""
-    arrival = _arrival(world, agent, CANCEL)
-    if arrival >= 0:
-        push(world.heap, world.queue, arrival, w.CANCEL_ARRIVES, slot, order_id, w.NONE, w.NONE)
-    return arrival >= 0
-
-
-@kernel
-def send_replace(world, agent, slot, order_id, price, size):
-    """Ask to move an order; returns False when the message was lost."""
-    arrival = _arrival(world, agent, ORDER)
-    if arrival >= 0:
-        push(world.heap, world.queue, arrival, w.REPLACE_ARRIVES, slot, order_id, price, size)
-    return arrival >= 0
+    p = world.parameters[0]
+    at = 0
+    while at < clock[w.N_OUT]:
+        wish = world.outbox[at]
+        at += 1
+        kind = wish.kind
+        time_ns = wish.time_ns
+        slot = wish.slot
+        order_id = wish.id
+        if kind <= w.REPLACE_ARRIVES:
+            agent = wish.agent
+            account = world.accounts[agent]
+            turn = account.commands & (AHEAD - 1)
+            if turn == 0:
+                mu = world.delays[account.kind]
+                for way in range(3):
+                    draw_ahead(
+                        world.keys[agent],
+                        account.commands,
+                        np.int64(way),
+                        mu[way],
+                        p.latency_sigma,
+                        0.0 if way == DATA else p.loss,
+                        world.ahead[agent, way],
+                    )
+            account.commands += 1
+            clock[w.MESSAGES] += 1
+            delay = world.ahead[agent, CANCEL if kind == w.CANCEL_ARRIVES else ORDER, turn]
+            lost = delay < 0.0
+            if kind == w.ORDER_ARRIVES:
+                order_id = clock[w.NEXT_ORDER_ID]
+                clock[w.NEXT_ORDER_ID] = order_id + 1
+                clock[w.SENT] += 1
+                if lost:
+                    clock[w.LOST] += 1
+                    slot = np.int64(0)
+                else:
+                    slot = m.allocate(
+                        world.book, order_id, agent, wish.side, wish.price, wish.size, wish.time_in_force
+                    )
+                    clock[w.IN_FLIGHT] += 1
+                    if time_ns > 0:
+                        follow = world.outbox[clock[w.N_OUT]]
+                        clock[w.N_OUT] += 1
+                        follow.kind = wish.after
+                        follow.time_ns = clock[w.NOW_NS] + time_ns
+                        follow.slot = slot
+                        follow.id = order_id
+                        follow.price = 0
+                        follow.size = 0
+                if wish.quote >= 0:
+                    quote = world.quotes[wish.quote]
+                    quote.slot = slot
+                    quote.id = -1 if lost else order_id
+            if lost:
+                if kind != w.CANCEL_ARRIVES or wish.after == 0:
+                    continue
+                kind = w.NOISE_EXPIRE
+                time_ns = clock[w.NOW_NS] + _RETRY_NS
+            else:
+                sent = clock[w.NOW_NS] + np.int64(world.ahead[agent, DATA, turn] + 0.5)
+                delay = np.int64(delay * _delay_factor(world) + 0.5)
+                time_ns = in_order(sent, delay, account.last_arrival_ns)
+                account.last_arrival_ns = time_ns
+        push(world.queue, time_ns, kind, slot, order_id, wish.price, wish.size)
+    clock[w.N_OUT] = 0
 
 
 @kernel
@@ -115,7 +209,15 @@ def _begin_batch(world):
     clock = world.clock
     p = world.parameters[0]
     clock[w.BATCH] += 1
-    delay = delay_ns(world.seed[0], _FEED, clock[w.BATCH], DATA, p.latency_mu, p.latency_sigma)
+    turn = clock[w.PUBLISHED] & (AHEAD - 1)
+    feed = len(world.ahead) - 1
+    if turn == 0:
+        mu = world.delays[len(world.delays) - 1, DATA]
+        draw_ahead(
+            world.keys[feed], clock[w.PUBLISHED], DATA, mu, p.latency_sigma, 0.0, world.ahead[feed, DATA]
+        )
+    clock[w.PUBLISHED] += 1
+    delay = np.int64(world.ahead[feed, DATA, turn] + 0.5)
     received = in_order(clock[w.NOW_NS], delay, clock[w.LAST_RECEIVED_NS] + 1) + 1
     clock[w.LAST_RECEIVED_NS] = received
     return received
@@ -125,8 +227,15 @@ def _begin_batch(world):
 def _end_batch(world):
     world.events[world.clock[w.N_EVENTS] - 1].flags = _LAST
     state = world.book.state
+    clock = world.clock
+    since = clock[w.ONE_SIDED_SINCE]
     if state[m.BID_LEVELS] > 0 and state[m.ASK_LEVELS] > 0:
         world.values[w.MID] = 0.5 * (state[m.BEST_BID] + state[m.BEST_ASK])
+        if since >= 0:
+            clock[w.ONE_SIDED_NS] += clock[w.NOW_NS] - since
+            clock[w.ONE_SIDED_SINCE] = -1
+    elif since < 0:
+        clock[w.ONE_SIDED_SINCE] = clock[w.NOW_NS]
 
 
 @kernel
@@ -216,13 +325,15 @@ def _publish(world, received, side, n_fills, left_at, left, rests_at, rests):
 def _excite(world, side):
     """A trade gives birth to a Poisson number of market orders, each after an exponential delay."""
     p = world.parameters[0]
-    limit = math.exp(-p.excitation_ratio)
+    limit = exp(-p.excitation_ratio)
     product = next_uniform(world.stream)
-    while product > limit:
+    for _ in range(w.MOST_BIRTHS):
+        if product <= limit:
+            return
         product *= next_uniform(world.stream)
         delay = np.int64(next_exponential(world.stream, p.excitation_decay_s) * 1e9)
         born = side if next_uniform(world.stream) < p.excitation_same_side else -side
-        push(world.heap, world.queue, world.clock[w.NOW_NS] + delay, w.EXCITED, w.NONE, w.NONE, w.NONE, born)
+        wake(world, w.EXCITED, world.clock[w.NOW_NS] + delay, 0, born)
 
 
 @kernel
@@ -238,43 +349,56 @@ def _count(world, fate):
 
 @kernel
 def deliver(world):
-    """Let the message at hand (`world.event`) reach the venue."""
+    """Let the message at hand (`world.event`) reach the venue, or an order there run out."""
     book = world.book
+    clock = world.clock
     event = world.event[0]
     slot = np.int64(event.slot)
-    order_id = event.id
+    kind = event.kind
     order = book.orders[slot]
     side = np.int64(order.side)
     price = order.price
-    if event.kind == w.ORDER_ARRIVES:
-        world.clock[w.IN_FLIGHT] -= 1
-        fate, n_fills = m.submit(book, slot, world.fills, 0)
-        _count(world, fate)
-        if n_fills == 0 and fate != m.RESTING:
+    target = price
+    moved = False
+    if kind == w.ORDER_ARRIVES:
+        clock[w.IN_FLIGHT] -= 1
+        if order.time_in_force == _LAPSED:
+            m.release(book, slot)
+            clock[w.EXPIRED_] += 1
             return
-        received = _begin_batch(world)
-        _publish(world, received, side, n_fills, price, False, price, fate == m.RESTING)
     else:
         # A message for an order that is gone changes nothing, and so the feed says nothing.
-        if order.id != order_id or order.resting == 0:
+        if order.id != event.id:
             return
-        n_fills = 0
-        if event.kind == w.CANCEL_ARRIVES:
-            m.cancel(book, slot, order_id)
-            world.clock[w.CANCELLED_] += 1
+        if order.resting == 0:
+            if kind == w.EXPIRES:
+                order.time_in_force = _LAPSED
+            return
+        if kind == w.CANCEL_ARRIVES or kind == w.EXPIRES:
+            m.cancel(book, slot, event.id)
+            clock[w.CANCELLED_ if kind == w.CANCEL_ARRIVES else w.EXPIRED_] += 1
             received = _begin_batch(world)
             _write_level(world, received, side, price)
-        else:
-            size_before = order.size
-            target = event.price
-            if target == price and event.size == size_before:
-                return
-            fate, n_fills = m.replace(book, slot, order_id, target, event.size, world.fills, 0)
-            if fate == m.REJECTED:
-                return
-            _count(world, fate)
+            _end_batch(world)
+            return
+        target = event.price
+        if target == price and event.size == order.size:
+            return
+        fate = m.move(book, slot, target, event.size)
+        if fate == m.REJECTED:
+            return
+        moved = target != price
+        if fate == m.RESTING:
             received = _begin_batch(world)
-            _publish(world, received, side, n_fills, price, target != price, target, fate == m.RESTING)
+            _write_level(world, received, side, price)
+            _end_batch(world)
+            return
+    fate, n_fills = m.submit(book, slot, world.fills, 0)
+    _count(world, fate)
+    if n_fills == 0 and fate != m.RESTING and kind == w.ORDER_ARRIVES:
+        return
+    received = _begin_batch(world)
+    _publish(world, received, side, n_fills, price, moved, target, fate == m.RESTING)
     _end_batch(world)
     if n_fills > 0 and _settle(world, n_fills) > 0:
         _excite(world, side)

@@ -2,22 +2,39 @@
 
 The delay is log-normal in microseconds: ``exp(mu + sigma * N(0, 1))``, with mu 6.0 and sigma 1.5 a median of
 403 us and a mean of 1.24 ms. A message is lost with a small probability; it then never arrives and has no
-effect.
+effect. In a burst delays grow with the rate of messages (`burst_factor`), as they do in crashes.
 
 Every draw is keyed by (seed, agent, command number, direction), so whoever knows the key draws the same
 number, in whatever order. On one connection a later message never overtakes an earlier one (`in_order`).
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from ._jit import entry
-from .draws import keyed_uniform, normal_quantile
+from ._jit import entry, kernel
+from .draws import extend_key, key_uniform, start_key
+from .elementary import exp
+from .normal import normal_quantile
 
-__all__ = ["CANCEL", "DATA", "DEFAULT_LOSS", "DEFAULT_MU", "DEFAULT_SIGMA", "ORDER", "LatencyModel"]
-__all__ += ["delay_ns", "in_order", "is_lost"]
+__all__ = [
+    "AHEAD",
+    "CANCEL",
+    "DATA",
+    "DEFAULT_LOSS",
+    "DEFAULT_MU",
+    "DEFAULT_SIGMA",
+    "ORDER",
+    "LatencyModel",
+    "burst_factor",
+    "decayed_rate",
+    "delay_ns",
+    "delay_of",
+    "draw_ahead",
+    "in_order",
+    "is_lost",
+    "loss_of",
+]
 
 # Directions: what travels. Amendments travel with the orders.
 # Typed, because numba compiles a kernel anew for every literal number it is called with.
@@ -26,17 +43,64 @@ ORDER, CANCEL, DATA = np.int64(0), np.int64(1), np.int64(2)
 DEFAULT_MU, DEFAULT_SIGMA, DEFAULT_LOSS = 6.0, 1.5, 0.001
 
 
+_LONGEST_NS = 1e18  # 30 years: what is later than that need not be told apart
+AHEAD = 8  # draws of one connection that are made side by side
+
+
+@entry
+def delay_of(message, direction, mu, sigma):
+    """Delay in nanoseconds, a float, of the message ``extend_key(start_key(seed, agent), command)``."""
+    z = normal_quantile(key_uniform(message, 2 * direction))
+    return min(exp(mu + sigma * z) * 1000.0, _LONGEST_NS)
+
+
+@entry
+def loss_of(message, direction, probability):
+    """True when the message of that key never arrives."""
+    return key_uniform(message, 2 * direction + 1) < probability
+
+
+@kernel
+def draw_ahead(key, first, direction, mu, sigma, loss, out):
+    """Delays of `out`'s length of messages from number `first` on; -1 for those that are lost.
+
+    One draw is a long chain of operations that wait for each other; several chains run side by side.
+    """
+    for k in range(len(out)):
+        message = extend_key(key, first + k)
+        delay = delay_of(message, direction, mu, sigma)
+        out[k] = -1.0 if loss_of(message, direction, loss) else delay
+
+
 @entry
 def delay_ns(seed, agent, command, direction, mu, sigma):
     """Delay of one message in nanoseconds; `mu` and `sigma` in log microseconds, `seed` uint64."""
-    z = normal_quantile(keyed_uniform(seed, agent, command, 2 * direction))
-    return np.int64(math.exp(mu + sigma * z) * 1000.0 + 0.5)
+    return np.int64(delay_of(extend_key(start_key(seed, agent), command), direction, mu, sigma) + 0.5)
 
 
 @entry
 def is_lost(seed, agent, command, direction, probability):
     """True when the message never arrives."""
-    return keyed_uniform(seed, agent, command, 2 * direction + 1) < probability
+    return loss_of(extend_key(start_key(seed, agent), command), direction, probability)
+
+
+@entry
+def decayed_rate(rate, elapsed_s, memory_s):
+    """An exponentially forgetting estimate of messages a second, `elapsed_s` later and without a new one.
+
+    Each message adds ``1 / memory_s`` to it.
+    """
+    return rate * exp(-elapsed_s / memory_s)
+
+
+@entry
+def burst_factor(rate, coupling, burst_rate):
+    """By what the delays of a burst are longer: 1 up to `burst_rate` messages a second, then linear.
+
+    ``1 + coupling * (rate / burst_rate - 1)``: with coupling 1 the delay grows as the rate, as in a queue
+    that is served at `burst_rate`.
+    """
+    return 1.0 + coupling * max(rate / burst_rate - 1.0, 0.0)
 
 
 @entry

@@ -15,8 +15,8 @@ from . import _agents as agents
 from . import _world as w
 from . import matching as m
 from ._jit import entry
-from ._venue import deliver
-from .event_queue import LENGTH, pop
+from ._venue import deliver, send_all
+from .event_queue import grown, peek, pop, push, room
 from .population import Population, PopulationError
 
 __all__ = ["DEFAULT_START_NS", "Market", "Tape", "TapeStats", "run_many"]
@@ -26,7 +26,6 @@ DEFAULT_WARMUP_NS = 120_000_000_000
 
 _DONE, _PAUSED, _GROW_LADDER, _GROW_ORDERS, _GROW_HEAP, _GROW_FILLS, _FLUSH = 0, 1, 2, 3, 4, 5, 6
 _SLICE = 1 << 17  # events between two looks at the outside world
-_BIRTHS = 64  # more market orders than one trade can plausibly excite: the room kept free in the heap
 
 
 @entry
@@ -35,12 +34,13 @@ def _advance(world, until_ns, max_steps):
     clock = world.clock
     book = world.book
     state = book.state
-    per_wake = 2 * world.quotes.shape[2] + 2
+    per_wake = len(world.outbox)
     for _ in range(max_steps):
-        if world.queue[LENGTH] == 0 or world.heap[0].time_ns > until_ns:
+        time_ns, place = peek(world.queue)
+        if time_ns > until_ns:
             clock[w.NOW_NS] = until_ns
             return _DONE
-        if len(world.heap) - world.queue[LENGTH] < per_wake + _BIRTHS:
+        if room(world.queue) < per_wake:
             return _GROW_HEAP
         if state[m.FREE_COUNT] < per_wake:
             return _GROW_ORDERS
@@ -54,16 +54,17 @@ def _advance(world, until_ns, max_steps):
             or clock[w.N_SAMPLES] == len(world.samples)
         ):
             return _FLUSH
-        kind = world.heap[0].kind
+        next_event = world.queue.records[place]
+        kind = next_event.kind
         if kind == w.ORDER_ARRIVES or kind == w.REPLACE_ARRIVES:
-            rests = kind == w.REPLACE_ARRIVES or book.orders[world.heap[0].slot].time_in_force == m.GTC
-            if rests and not m.fits(book, world.heap[0].price):
+            rests = kind == w.REPLACE_ARRIVES or book.orders[next_event.slot].time_in_force == m.GTC
+            if rests and not m.fits(book, next_event.price):
                 return _GROW_LADDER
-        pop(world.heap, world.queue, world.event)
-        clock[w.NOW_NS] = world.event[0].time_ns
+        pop(world.queue, place, world.event)
+        clock[w.NOW_NS] = time_ns
         clock[w.STEPS] += 1
         # One long branch, because numba optimises every kernel again in each of its callers.
-        if kind <= w.REPLACE_ARRIVES:
+        if kind <= w.EXPIRES:
             deliver(world)
         elif kind == w.NOISE_LIMIT:
             agents.noise_limit(world)
@@ -86,8 +87,12 @@ def _advance(world, until_ns, max_steps):
             agents.trend(world, w.REVERSION, w.REVERSION_, world.parameters[0].reversion_rate, w.SELL)
         elif kind == w.VALUE:
             agents.value(world)
+        elif kind == w.FUNDING:
+            agents.funding(world)
         else:
             agents.start(world)
+        if clock[w.N_OUT] > 0:
+            send_all(world)
     return _PAUSED
 
 
@@ -103,6 +108,7 @@ class TapeStats:
     messages : messages sent to the venue, lost ones among them.
     orders, lost, in_flight, resting, filled, cancelled, expired, rejected : orders by fate.
     volume : units of 10**-size_precision traded.
+    one_sided_ns : time during which a side of the book was empty.
     """
 
     events: int
@@ -116,6 +122,7 @@ class TapeStats:
     expired: int
     rejected: int
     volume: int
+    one_sided_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +180,7 @@ class Market:
 
     Raises
     ------
-    ValueError when a time is negative.
+    ValueError when a time is negative. PopulationError when rates together make a market that cannot clear.
 
     Examples
     --------
@@ -197,6 +204,7 @@ class Market:
             seed = int(seed.integers(1 << 63))
         if seed < 0:
             raise ValueError(f"seed: {seed} is negative")
+        population.check_rates()
         self.population = population
         # Two markets of one seed must not draw the same numbers.
         entropy = np.random.SeedSequence([seed, crc32(population.instrument.id.encode())])
@@ -207,8 +215,7 @@ class Market:
         self._samples: list[np.ndarray] = []
         self._begun = False
         world = self._world
-        world.heap[0] = (world.clock[w.NOW_NS], 0, 0, 0, 0, 0, w.START)
-        world.queue[:] = 1  # one event waits; the next sequence number is 1
+        push(world.queue, int(world.clock[w.NOW_NS]), int(w.START), 0, 0, 0, 0)
 
     @property
     def now_ns(self) -> int:
@@ -276,31 +283,30 @@ class Market:
                 self._flush()
             elif why == _GROW_LADDER:
                 try:
-                    book = m.grow_levels(world.book, int(world.heap[0]["price"]))
+                    book = m.grow_levels(world.book, int(world.queue.records[peek(world.queue)[1]]["price"]))
                 except ValueError as error:
                     raise PopulationError(f"the agents quote too far apart: {error}") from None
                 self._world = world._replace(book=book)
             elif why == _GROW_ORDERS:
                 self._world = world._replace(book=m.grow_orders(world.book))
             elif why == _GROW_HEAP:
-                self._world = world._replace(heap=np.concatenate([world.heap, np.zeros_like(world.heap)]))
+                self._world = world._replace(queue=grown(world.queue))
             elif why == _GROW_FILLS:
                 self._world = world._replace(fills=np.zeros(2 * len(world.fills), world.fills.dtype))
         return why == _DONE
 
     def _flush(self) -> None:
-        """Put the tape's buffers away; widen a buffer that one event could overrun."""
+        """Put the tape's buffers away and lay out new ones, wider where one event could overrun them."""
         world = self._world
         clock, state = world.clock, world.book.state
-        self._events.append(world.events[: clock[w.N_EVENTS]].copy())
-        self._trades.append(world.trades[: clock[w.N_TRADES]].copy())
-        self._samples.append(world.samples[: clock[w.N_SAMPLES]].copy())
+        levels = int(state[m.BID_LEVELS] + state[m.ASK_LEVELS])
+        orders = int(state[m.BID_ORDERS] + state[m.ASK_ORDERS])
+        self._world = world._replace(
+            events=_put_away(self._events, world.events, int(clock[w.N_EVENTS]), 4 * (levels + 4)),
+            trades=_put_away(self._trades, world.trades, int(clock[w.N_TRADES]), 2 * (orders + 1)),
+            samples=_put_away(self._samples, world.samples, int(clock[w.N_SAMPLES]), 1),
+        )
         clock[w.N_EVENTS] = clock[w.N_TRADES] = clock[w.N_SAMPLES] = 0
-        if len(world.events) < 4 * (state[m.BID_LEVELS] + state[m.ASK_LEVELS] + 4):
-            world = world._replace(events=np.zeros(2 * len(world.events), EVENT))
-        if len(world.trades) < 2 * (state[m.BID_ORDERS] + state[m.ASK_ORDERS] + 1):
-            world = world._replace(trades=np.zeros(2 * len(world.trades), w.TRADE))
-        self._world = world
 
     def _snapshot(self) -> np.ndarray:
         """The whole book as one batch: everything is cleared, then every level set, best first."""
@@ -324,6 +330,11 @@ class Market:
         events["flags"][-1] = FLAG_LAST
         return events
 
+    def _one_sided_since(self) -> int:
+        """For how long a side has been empty now."""
+        clock = self._world.clock
+        return int(clock[w.NOW_NS] - clock[w.ONE_SIDED_SINCE]) if clock[w.ONE_SIDED_SINCE] >= 0 else 0
+
     def _stats(self) -> TapeStats:
         clock, state = self._world.clock, self._world.book.state
         return TapeStats(
@@ -338,11 +349,26 @@ class Market:
             expired=int(clock[w.EXPIRED_]),
             rejected=int(clock[w.REJECTED_]),
             volume=int(clock[w.VOLUME] * self._world.units[w.LOT_UNITS]),
+            one_sided_ns=int(clock[w.ONE_SIDED_NS] + self._one_sided_since()),
         )
 
 
 def _joined(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0].copy()  # not the buffer that it is the beginning of
     return np.concatenate(parts) if parts else np.zeros(0, dtype)
+
+
+def _put_away(parts: list[np.ndarray], buffer: np.ndarray, n: int, least: int) -> np.ndarray:
+    """Add the first `n` lines to `parts`; returns a buffer of `least` lines or more to go on with."""
+    length = len(buffer)
+    while length < least:
+        length *= 2
+    if n < len(buffer) // 2:
+        parts.append(buffer[:n].copy())
+        return buffer if length == len(buffer) else np.empty(length, buffer.dtype)
+    parts.append(buffer[:n])  # the buffer itself goes onto the tape: its lines are copied once, not twice
+    return np.empty(length, buffer.dtype)
 
 
 def _run_one(population: Population, seed: int, duration_ns: int) -> Tape:

@@ -56,6 +56,7 @@ __all__ = [
     "allocate",
     "cancel",
     "fits",
+    "move",
     "new_book",
     "reduce",
     "release",
@@ -516,6 +517,27 @@ def reduce(book, slot, order_id, size):
 
 
 @entry
+def move(book, slot, price, size):
+    """First half of `replace`: REJECTED or RESTING when that was all, 0 when `submit` must follow.
+
+    For an order that rests (the caller has looked).
+    """
+    order = book.orders[slot]
+    if size <= 0:
+        return REJECTED
+    if order.time_in_force == POST_ONLY and _crosses(book, np.int64(order.side), price):
+        return REJECTED
+    if price == order.price and size <= order.size:
+        book.levels[price & (len(book.levels) - 1)].volume -= order.size - size
+        order.size = size
+        return RESTING
+    _unlink(book, slot)
+    order.price = price
+    order.size = size
+    return 0
+
+
+@entry
 def replace(book, slot, order_id, price, size, fills, n_fills):
     """Change price or size of a resting order; returns its fate and the new number of fills.
 
@@ -524,15 +546,9 @@ def replace(book, slot, order_id, price, size, fills, n_fills):
     rests there, or when it is post-only and would trade. `fits` must have been true for the new price.
     """
     order = book.orders[slot]
-    if order.id != order_id or order.resting == 0 or size <= 0:
+    if order.id != order_id or order.resting == 0:
         return REJECTED, n_fills
-    if order.time_in_force == POST_ONLY and _crosses(book, np.int64(order.side), price):
-        return REJECTED, n_fills
-    if price == order.price and size <= order.size:
-        if size < order.size:
-            reduce(book, slot, order_id, size)
-        return RESTING, n_fills
-    _unlink(book, slot)
-    order.price = price
-    order.size = size
+    fate = move(book, slot, price, size)
+    if fate != 0:
+        return fate, n_fills
     return submit(book, slot, fills, n_fills)

@@ -16,6 +16,10 @@ from ..risk import InstrumentSpec
 __all__ = ["PARAMETERS", "Parameter", "Population", "PopulationError"]
 
 
+_MOST_RESTING = 1e6
+_MOST_ASKED = 10.0  # beyond, the book is empty but for moments
+
+
 class PopulationError(ValueError):
     """A parameter is out of bounds; the message names field, value and bound."""
 
@@ -75,6 +79,7 @@ class Population:
     limit_depth_bps: float = _number(3.0, 0.01, 100.0, "bps", "distance to the far touch", log=True)
     limit_depth_tail: float = _number(1.6, 0.5, 5.0, "", "Pareto exponent of that distance")
     limit_lifetime_s: float = _number(6.0, 0.01, 1e4, "s", "mean life of an order at the touch", log=True)
+    limit_expiry: float = _number(0.0, 0.0, 1.0, "", "share of orders that the venue takes off, not a cancel")
     market_rate: float = _number(1.5, 0.0, 1e6, "1/s", "market orders of all noise agents together", log=True)
     size_usd: float = _number(2000.0, 1.0, 1e7, "quote", "median size of an order", log=True)
     size_sigma: float = _number(1.0, 0.0, 3.0, "", "log-normal width of sizes")
@@ -129,10 +134,27 @@ class Population:
     trend_horizon_s: float = _number(30.0, 0.1, 3600.0, "s", "slow average; a fifth is the fast", log=True)
     trend_threshold_bps: float = _number(3.0, 0.0, 100.0, "bps", "difference of averages they act on")
 
-    # Network, the same for orders, cancels and data.
+    # Network. Location of a message's log-normal delay: latency_mu plus the shifts of sender and direction.
     latency_mu: float = _number(6.0, -10.0, 15.0, "log us", "log-normal delay of a message")
     latency_sigma: float = _number(1.5, 0.0, 5.0, "", "its width")
+    latency_cancel: float = _number(0.0, -5.0, 5.0, "log", "shift of latency_mu for cancels")
+    latency_data: float = _number(0.0, -5.0, 5.0, "log", "shift of latency_mu for data")
+    latency_maker: float = _number(0.0, -5.0, 5.0, "log", "shift of latency_mu for makers")
+    latency_informed: float = _number(0.0, -5.0, 5.0, "log", "shift of latency_mu for informed takers")
+    latency_executor: float = _number(0.0, -5.0, 5.0, "log", "shift of latency_mu for executors")
+    latency_trend: float = _number(0.0, -5.0, 5.0, "log", "shift of latency_mu for trend traders")
     loss: float = _number(0.001, 0.0, 0.5, "", "probability that a message never arrives")
+    burst_coupling: float = _number(
+        0.0, 0.0, 10.0, "", "growth of delays with the rate of messages in a burst"
+    )
+    burst_rate: float = _number(
+        200.0, 1.0, 1e6, "1/s", "messages to the venue beyond which it is one", log=True
+    )
+    burst_memory_s: float = _number(0.1, 0.001, 60.0, "s", "memory of that rate", log=True)
+
+    # The venue.
+    funding_rate: float = _number(0.0, -0.01, 0.01, "", "share of a position's worth that longs pay shorts")
+    funding_interval_s: float = _number(28_800.0, 1.0, 1e6, "s", "time between two payments", log=True)
 
     def __post_init__(self) -> None:
         for row in PARAMETERS:
@@ -148,6 +170,44 @@ class Population:
         if not 10.0 <= ticks <= 1e8:
             raise PopulationError(
                 f"start_price: {self.start_price!r} is outside [10, 1e8] ticks of {self.instrument.tick}"
+            )
+
+    def check_rates(self) -> None:
+        """Refuse rates that each lie within bounds, but together make a market that cannot be run.
+
+        `Market` asks before it begins; a population as such may be anything within bounds, since optimisers
+        walk there.
+
+        Raises
+        ------
+        PopulationError
+            When orders would pile up without end, or takers ask for far more than is offered.
+        """
+        resting = self.limit_rate * self.limit_lifetime_s
+        if resting > _MOST_RESTING:
+            raise PopulationError(
+                f"limit_rate: {self.limit_rate:g} orders a second that live limit_lifetime_s = "
+                f"{self.limit_lifetime_s:g} s leave about {resting:.3g} orders resting, more than "
+                f"{_MOST_RESTING:.0e}; lower one of them"
+            )
+        # Money a second, offered and asked for, by the mean order of each kind.
+        mean_usd = self.size_usd * math.exp(0.5 * self.size_sigma**2)
+        offered = self.limit_rate * mean_usd
+        if self.makers:
+            offered += self.makers * 2 * self.maker_levels * self.maker_size_usd / self.maker_refresh_s
+        asked = self.market_rate * mean_usd / (1.0 - self.excitation_ratio)
+        if self.executors:
+            tail = self.executor_tail
+            asked += self.executors * min(
+                self.executor_size_usd * tail / (tail - 1.0) / self.executor_idle_s,
+                mean_usd / self.executor_child_s,
+            )
+        if asked > _MOST_ASKED * offered and asked > 0.0:
+            raise PopulationError(
+                f"market_rate: takers ask for about {asked:.3g} a second (market_rate {self.market_rate:g}, "
+                f"excitation_ratio {self.excitation_ratio:g}, executors {self.executors}), more than "
+                f"{_MOST_ASKED:g} times the {offered:.3g} that limit orders and makers offer: the market "
+                "cannot clear; raise limit_rate or the makers, or lower what takers ask for"
             )
 
     def replace(self, **changes: Any) -> "Population":

@@ -1,5 +1,6 @@
 """Draws by key, and the delays made of them."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -9,8 +10,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from apex_nautilus.sim import LatencyModel
-from apex_nautilus.sim.draws import keyed_uniform, next_exponential, next_uniform, normal_quantile
-from apex_nautilus.sim.latency import CANCEL, DATA, ORDER, in_order
+from apex_nautilus.sim._jit import entry
+from apex_nautilus.sim.draws import keyed_uniform, next_exponential, next_uniform, start_key
+from apex_nautilus.sim.elementary import exp, expm1, log
+from apex_nautilus.sim.latency import (
+    AHEAD,
+    CANCEL,
+    DATA,
+    DEFAULT_MU,
+    DEFAULT_SIGMA,
+    ORDER,
+    burst_factor,
+    decayed_rate,
+    draw_ahead,
+    in_order,
+)
+from apex_nautilus.sim.normal import _TABLE as normal_table
+from apex_nautilus.sim.normal import normal_quantile
 
 MASK = (1 << 64) - 1
 
@@ -40,9 +56,66 @@ def test_keyed_draw_is_a_function_of_its_key_alone(seed, key):
     assert keyed_uniform(np.uint64(seed), *key) == ((z >> 11) + 0.5) * 2.0**-53
 
 
-@given(st.floats(1e-300, 1.0, exclude_max=True))
+@given(st.one_of(st.floats(2.0**-54, 1.0 - 2.0**-53), st.floats(2.0**-54, 1e-6)))
 def test_normal_quantile_agrees_with_scipy(p):
-    assert normal_quantile(p) == pytest.approx(stats.norm.ppf(p), rel=1e-12, abs=1e-12)
+    assert normal_quantile(p) == pytest.approx(stats.norm.ppf(p), abs=1e-11)
+
+
+@pytest.mark.parametrize("p", [2.0**-k for k in range(1, 55)])
+def test_normal_quantile_is_symmetric_and_holds_at_the_seams_of_its_table(p):
+    assert normal_quantile(p) == pytest.approx(stats.norm.ppf(p), abs=1e-11)
+    if p >= 2.0**-53:
+        assert normal_quantile(1.0 - p) == -normal_quantile(1.0 - (1.0 - p))
+    below, above = normal_quantile(np.nextafter(p, 0.0)) if p > 2.0**-54 else -10.0, normal_quantile(p)
+    assert below <= above + 1e-11
+
+
+def test_the_table_of_normals_has_the_same_bits_everywhere():
+    digest = hashlib.sha256(normal_table.tobytes()).hexdigest()
+    assert digest == "c532fbdd1c9355e1efe3271d3fd88e49a630bc98e3c655d2ac00d73310202b01"
+
+
+@given(st.floats(-600.0, 600.0))
+def test_exp_and_expm1_agree_with_the_library(x):
+    assert exp(x) == pytest.approx(math.exp(x), rel=4e-16)
+    assert expm1(x) == pytest.approx(math.expm1(x), rel=4e-16, abs=1e-300)
+
+
+@given(st.floats(1e-300, 1e300))
+def test_log_agrees_with_the_library(x):
+    assert log(x) == pytest.approx(math.log(x), rel=4e-16, abs=4e-16)
+
+
+def test_draws_made_ahead_are_the_draws_made_one_by_one():
+    model = LatencyModel(seed=5, loss=0.3)
+    for agent in range(20):
+        for direction in (ORDER, CANCEL):
+            out = _ahead(np.uint64(5), agent, direction, 0.3, np.zeros(AHEAD))
+            for k, delay in enumerate(out):
+                if model.is_lost(agent, 16 + k, direction):
+                    assert delay == -1.0
+                else:
+                    assert int(delay + 0.5) == model.delay_ns(agent, 16 + k, direction)
+
+
+@entry
+def _ahead(seed, agent, direction, loss, out):
+    draw_ahead(start_key(seed, agent), 16, direction, DEFAULT_MU, DEFAULT_SIGMA, loss, out)
+    return out
+
+
+def test_delays_grow_with_the_rate_of_messages_beyond_the_burst_rate():
+    assert burst_factor(50.0, 2.0, 100.0) == 1.0
+    assert burst_factor(300.0, 0.0, 100.0) == 1.0
+    assert burst_factor(300.0, 2.0, 100.0) == 5.0
+
+
+def test_rate_of_messages_converges_to_what_is_sent():
+    rate = 0.0
+    for _ in range(5000):
+        rate = decayed_rate(rate, 0.01, 0.5) + 1.0 / 0.5
+    # Right after a message the estimate is half a message's weight above the rate, to first order.
+    assert rate == pytest.approx(100.0, rel=0.02)
 
 
 def test_delays_are_log_normal_and_losses_as_rare_as_asked():

@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apex_nautilus.features import FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE, batch_book
-from apex_nautilus.sim import PROFILES, Market, profile, run_many
+from apex_nautilus.sim import PROFILES, Market, PopulationError, profile, run_many
 from apex_nautilus.sim import _world as w
 from apex_nautilus.sim import market as market_module
 from apex_nautilus.sim._jit import entry
-from apex_nautilus.sim._venue import send_cancel, send_order, send_replace
+from apex_nautilus.sim._venue import ask_cancel, ask_order, ask_replace, send_all
+from apex_nautilus.sim.event_queue import new_queue, peek, push
+from apex_nautilus.sim.latency import AHEAD
 from apex_nautilus.sim.matching import BID_ORDERS, FREE_COUNT, GTC
 
 SECOND = 1_000_000_000
@@ -68,6 +70,7 @@ def check_tape(market, tape):
     # What was bought was sold; nothing appears from nowhere.
     assert accounts["inventory"].sum() == 0
     assert accounts["cash"].sum() == 0
+    assert accounts["funding"].sum() == 0
     assert accounts["bought"].sum() == accounts["sold"].sum()
 
     # Every order is accounted for.
@@ -124,9 +127,12 @@ factor = st.floats(0.25, 4.0)
     loss=st.sampled_from([0.0, 0.001, 0.3]),
     latency_mu=st.floats(2.0, 12.0),
     excitation=st.floats(0.0, 0.8),
+    expiry=st.sampled_from([0.0, 0.5, 1.0]),
+    burst=st.sampled_from([0.0, 2.0]),
+    funding=st.sampled_from([0.0, 0.001]),
 )
 def test_any_population_keeps_book_money_and_orders_together(
-    name, seed, rates, makers, levels, executors, loss, latency_mu, excitation
+    name, seed, rates, makers, levels, executors, loss, latency_mu, excitation, expiry, burst, funding
 ):
     base = profile(name)
     population = base.replace(
@@ -140,6 +146,11 @@ def test_any_population_keeps_book_money_and_orders_together(
         loss=loss,
         latency_mu=latency_mu,
         excitation_ratio=excitation,
+        limit_expiry=expiry,
+        burst_coupling=burst,
+        burst_rate=20.0,
+        funding_rate=funding,
+        funding_interval_s=7.0,
     )
     market = Market(population, seed, warmup_ns=0)
     tape = market.run(40 * SECOND)
@@ -182,13 +193,22 @@ def test_two_runs_are_the_two_halves_of_one():
     )
 
 
+def _one_event(queue):
+    """The queue at birth, with room for that event alone."""
+    _, place = peek(queue)
+    small = new_queue(1)
+    event = queue.records[place]
+    push(small, *(int(event[f]) for f in ("time_ns", "kind", "slot", "id", "price", "size")))
+    return small
+
+
 def test_slices_of_a_run_and_room_in_its_arrays_do_not_show_on_the_tape(monkeypatch):
     whole = Market(BITCOIN, seed=5).run(30 * SECOND).digest()
     monkeypatch.setattr(market_module, "_SLICE", 17)
     market = Market(BITCOIN, seed=5)
     small = market._world
     market._world = small._replace(
-        heap=small.heap[:1].copy(),
+        queue=_one_event(small.queue),
         fills=small.fills[:1].copy(),
         events=small.events[:8].copy(),
         trades=small.trades[:2].copy(),
@@ -217,10 +237,14 @@ def test_interrupted_run_goes_on_where_it_stopped(monkeypatch):
 
 @entry
 def _send_all_kinds(world, slot, order_id):
+    none = np.int64(0)
     for agent in range(10):
-        send_order(world, agent, w.BUY, np.int64(599_000), np.int64(1), np.int64(GTC))
-        send_cancel(world, np.int64(0), slot, order_id)
-        send_replace(world, np.int64(0), slot, order_id, np.int64(599_001), np.int64(1))
+        ask_order(
+            world, agent, w.BUY, np.int64(599_000), np.int64(1), np.int64(GTC), none, none, np.int64(-1)
+        )
+        ask_cancel(world, np.int64(0), slot, order_id, none)
+        ask_replace(world, np.int64(0), slot, order_id, np.int64(599_001), np.int64(1))
+    send_all(world)
 
 
 def test_lost_message_changes_nothing_but_the_count_of_the_lost():
@@ -228,15 +252,16 @@ def test_lost_message_changes_nothing_but_the_count_of_the_lost():
     market.run(SECOND)
     world = market._world
     world.parameters["loss"] = 1.0
+    world.accounts["commands"] += -world.accounts["commands"] % AHEAD  # the next draws are new ones
     slot = int(np.flatnonzero(world.book.orders["resting"])[0])
-    before = [part.copy() for part in (*world.book, world.heap, world.queue)]
+    before = [part.copy() for part in (*world.book, *world.queue)]
     lost = int(world.clock[w.LOST])
     _send_all_kinds(world, slot, int(world.book.orders["id"][slot]))
-    orders, levels, words, state, heap, queue = before
+    orders, *others = before
     free = orders["id"] == -1
     assert (world.book.orders[~free] == orders[~free]).all()
-    after = (*world.book[1:], world.heap, world.queue)
-    for now, then in zip(after, (levels, words, state, heap, queue), strict=True):
+    after = (*world.book[1:], *world.queue)
+    for now, then in zip(after, others, strict=True):
         assert (now == then).all()
     assert world.clock[w.LOST] == lost + 10
 
@@ -255,8 +280,96 @@ def test_market_that_loses_one_side_runs_on():
             alive = [any(levels.values()) for levels in sides.values()]
             (whole_at if all(alive) else empty_at).append(at)
     assert empty_at
+    assert 0 < tape.stats.one_sided_ns < 300 * SECOND
     assert max(whole_at) > min(empty_at)
     assert tape.stats.orders > 500
+
+
+def test_book_of_a_default_market_always_has_two_sides():
+    market = Market(BITCOIN, seed=8)
+    before = market.run(1).stats.one_sided_ns  # the opening
+    assert market.run(600 * SECOND).stats.one_sided_ns == before
+
+
+def test_orders_that_expire_at_the_venue_need_no_cancel():
+    quiet = {"makers": 0, "executors": 0, "market_rate": 0.0, "informed_rate": 0.0}
+    quiet |= {"momentum_rate": 0.0, "reversion_rate": 0.0, "loss": 0.0, "noise_agents": 5}
+    by_cancel = Market(BITCOIN.replace(**quiet), seed=4).run(600 * SECOND).stats
+    by_venue = Market(BITCOIN.replace(**quiet, limit_expiry=1.0), seed=4).run(600 * SECOND).stats
+    assert by_cancel.expired == 0
+    assert by_cancel.cancelled > 1000
+    assert by_venue.cancelled == 0
+    assert by_venue.expired > 1000
+    assert by_venue.messages == by_venue.orders
+
+
+def test_order_that_expires_on_its_way_never_rests():
+    # Delays of seconds, lives of milliseconds.
+    late = BITCOIN.replace(makers=0, limit_lifetime_s=0.01, limit_expiry=1.0, latency_mu=15.0, loss=0.0)
+    market = Market(late.replace(latency_sigma=0.0), seed=4, warmup_ns=0)
+    tape = market.run(60 * SECOND)
+    check_tape(market, tape)
+    assert tape.stats.expired > 100
+    assert (tape.events["kind"] != KIND_LEVEL).all()
+
+
+def test_longs_pay_funding_to_shorts():
+    population = BITCOIN.replace(funding_rate=0.001, funding_interval_s=60.0)
+    market = Market(population, seed=3, warmup_ns=0)
+    accounts = market.run(90 * SECOND).accounts
+    rate = accounts["funding"][accounts["funding"] != 0]
+    assert rate.size > 5
+    assert rate.sum() == 0
+    before = Market(population, seed=3, warmup_ns=0).run(60 * SECOND + 1).accounts
+    held = before["inventory"] != 0
+    per_lot = before["funding"][held] / before["inventory"][held]
+    assert (per_lot == per_lot[0]).all()
+    mid_ticks = population.start_price / population.instrument.tick
+    assert per_lot[0] == pytest.approx(1e-3 * mid_ticks * w.FEE_SCALE, rel=0.05)
+
+
+def test_bursts_make_messages_late():
+    calm = BITCOIN.replace(loss=0.0, latency_sigma=0.0)
+    eager = calm.replace(burst_coupling=10.0, burst_rate=1.0)
+    late = []
+    for population in (calm, eager):
+        market = Market(population, seed=2)
+        market.run(60 * SECOND)
+        world = market._world
+        late.append(int((world.accounts["last_arrival_ns"] - world.clock[w.NOW_NS]).max()))
+    assert late[1] > late[0]
+
+
+def test_makers_can_be_nearer_than_the_others():
+    population = BITCOIN.replace(latency_maker=-3.0, latency_cancel=1.0, latency_sigma=0.0, loss=0.0)
+    market = Market(population, seed=2)
+    market.run(10 * SECOND)
+    ahead, kinds = market._world.ahead, market._world.accounts["kind"]
+    sent = market._world.accounts["commands"] > 0
+    for name, shift in (("noise", 0.0), ("maker", -3.0)):
+        of_kind = ahead[:-1][sent & (kinds == w.KINDS.index(name))]
+        order, cancel = np.exp(6.0 + shift) * 1000.0, np.exp(7.0 + shift) * 1000.0
+        np.testing.assert_allclose(of_kind[:, 0], order, rtol=1e-12)
+        np.testing.assert_allclose(of_kind[:, 1], cancel, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"limit_rate": 1e6, "limit_lifetime_s": 100.0}, "limit_rate: 1e.06 orders a second that live"),
+        ({"limit_rate": 0.1, "makers": 0, "market_rate": 1000.0}, "market_rate: takers ask for"),
+    ],
+)
+def test_rates_that_cannot_clear_are_refused_before_anything_runs(changes, says):
+    with pytest.raises(PopulationError, match=says):
+        Market(BITCOIN.replace(**changes), seed=1)
+
+
+def test_a_seed_has_one_tape_on_every_machine():
+    assert (
+        Market(BITCOIN, seed=1).run(60 * SECOND).digest()
+        == "63612182165a729061b2d7f63135260f32c749dcc9900cc66ba322f42ccc52e0"
+    )
 
 
 def test_market_of_nobody_is_silent():
