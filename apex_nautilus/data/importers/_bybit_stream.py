@@ -16,7 +16,7 @@ from apex_nautilus.data.importers.report import RowLedger
 from apex_nautilus.features import scale
 from apex_nautilus.risk import InstrumentSpec
 
-__all__ = ["BookMessage", "BybitStream", "Message", "decimals_of", "decode", "topic_of"]
+__all__ = ["BookMessage", "BybitStream", "DecimalsSeen", "Message", "decimals_of", "decode", "topic_of"]
 
 _LARGEST = 2**63 - 1
 _MS = 1_000_000
@@ -100,6 +100,40 @@ def decode(text: str | bytes) -> tuple[Message, Any]:
 def decimals_of(text: str) -> int:
     """Return the decimals a number in a message uses, without trailing zeros."""
     return len(text.partition(".")[2].rstrip("0"))
+
+
+class DecimalsSeen:
+    """Counts the decimals of prices and sizes; a few odd numbers do not make an instrument's grid finer."""
+
+    _MOST = 16
+    _ODD = 0.01  # share of numbers that may use more decimals
+
+    def __init__(self) -> None:
+        self._counts = ([0] * (self._MOST + 1), [0] * (self._MOST + 1))
+
+    def see(self, price: str, size: str) -> None:
+        """Count one pair."""
+        for counts, text in zip(self._counts, (price, size), strict=True):
+            counts[min(decimals_of(text), self._MOST)] += 1
+
+    @property
+    def price(self) -> int:
+        """Decimals that all but a hundredth of the prices get by with."""
+        return self._cover(self._counts[0])
+
+    @property
+    def size(self) -> int:
+        """Decimals that all but a hundredth of the sizes get by with."""
+        return self._cover(self._counts[1])
+
+    def _cover(self, counts: list[int]) -> int:
+        finer = sum(counts)
+        allowed = self._ODD * finer
+        for places, count in enumerate(counts):
+            finer -= count
+            if finer <= allowed:
+                return places
+        return self._MOST
 
 
 def _trade_number(text: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from apex_nautilus.data.catalog import settle_instrument
@@ -19,8 +19,8 @@ from apex_nautilus.data.importers._book import Refused
 from apex_nautilus.data.importers._bybit_stream import (
     BookMessage,
     BybitStream,
+    DecimalsSeen,
     Message,
-    decimals_of,
     decode,
     topic_of,
 )
@@ -50,8 +50,7 @@ class _Found:
     """What a first reading saw of one instrument."""
 
     depth: int = 0
-    price_decimals: int = 0
-    size_decimals: int = 0
+    decimals: DecimalsSeen = field(default_factory=DecimalsSeen)
 
     def see(self, message: Message, data: object) -> None:
         if isinstance(data, BookMessage):
@@ -62,8 +61,7 @@ class _Found:
         else:
             return
         for price, size in pairs:
-            self.price_decimals = max(self.price_decimals, decimals_of(price))
-            self.size_decimals = max(self.size_decimals, decimals_of(size))
+            self.decimals.see(price, size)
 
 
 def _category(entry: Entry, assumed: str | None) -> str | None:
@@ -128,14 +126,13 @@ def _survey(
 
 def _specification(name: str, found: _Found, known: dict[str, InstrumentSpec]) -> tuple[InstrumentSpec, bool]:
     """Return the instrument and whether its steps were read off the data."""
-    spec = known.get(name) or bybit_instrument(name)
-    if (
-        spec is not None
-        and spec.price_precision >= found.price_decimals
-        and spec.size_precision >= found.size_decimals
-    ):
+    if name in known:
+        return known[name], False
+    # The table may be of another time than the recording.
+    spec, seen = bybit_instrument(name), found.decimals
+    if spec is not None and spec.price_precision >= seen.price and spec.size_precision >= seen.size:
         return spec, False
-    return infer_bybit(name, found.price_decimals, found.size_decimals), True
+    return infer_bybit(name, seen.price, seen.size), True
 
 
 def import_bybit_capture(
@@ -221,7 +218,9 @@ def import_bybit_capture(
                 reports.append(report)  # tickers only: nothing to write, and the report says so
                 continue
             reports.append(
-                publish(catalog_path, stream.builder.spec, spill.chunks(name), lambda r=report: r, replace=replace)
+                publish(
+                    catalog_path, stream.builder.spec, spill.chunks(name), lambda r=report: r, replace=replace
+                )
             )
     if not any(r.written for r in reports):
         raise ImportRefused(f"{names}: no snapshot of a book and no trade: nothing to import")
@@ -266,9 +265,9 @@ register(
         kind="bybit-capture",
         help="""Bybit v5 websocket captures, of one instrument or many.
 
-    PATHS follow one another in time: cryptofeed's recordings (JSON lines or text) or `<receive_ns> <json>` lines,
-    plain, gzip or zstd. Read are orderbook, publicTrade and tickers; the deepest orderbook topic makes the book.
-    Steps and limits come from the instruments-info answer in the recording, where there is one.
+    PATHS follow one another in time: cryptofeed's recordings (JSON lines or text) or `<receive_ns> <json>`
+    lines, plain, gzip or zstd. Read are orderbook, publicTrade and tickers; the deepest orderbook topic makes
+    the book. Steps and limits come from the instruments-info answer in the recording, where there is one.
     """,
         run=_run,
         instrument="optional",

@@ -18,8 +18,8 @@ from apex_nautilus.data.importers._book import Refused
 from apex_nautilus.data.importers._bybit_stream import (
     BookMessage,
     BybitStream,
+    DecimalsSeen,
     Message,
-    decimals_of,
     decode,
     topic_of,
 )
@@ -34,6 +34,7 @@ __all__ = ["import_bybit_ob500"]
 
 _CHUNK_EVENTS = 100_000
 _MS = 1_000_000
+_SAMPLED = 2_000  # messages that tell whether the table's steps are those of the archive's time
 
 
 def _books(
@@ -53,23 +54,29 @@ def _books(
         yield message, data
 
 
+def _fits(known: InstrumentSpec | None, seen: DecimalsSeen) -> bool:
+    return known is not None and known.price_precision >= seen.price and known.size_precision >= seen.size
+
+
 def _specification(
     files: list[Path], instrument_id: str, symbol: str, allow_truncated: bool
 ) -> tuple[InstrumentSpec, int, bool]:
     """Return the instrument, the depth of the archive, and whether its steps were read off the data."""
     known = bybit_instrument(instrument_id)
-    price = size = depth = 0
-    for path in files:
-        for message, data in _books(path, symbol, RowLedger(1.0), allow_truncated):
-            depth = depth or topic_of(message.topic)[1]
-            if known is not None:
-                return known, depth, False
-            for level in data.b + data.a:
-                price = max(price, decimals_of(level[0]))
-                size = max(size, decimals_of(level[1]))
+    seen, depth, messages = DecimalsSeen(), 0, 0
+    every = (m for path in files for m in _books(path, symbol, RowLedger(1.0), allow_truncated))
+    for message, data in every:
+        depth = depth or topic_of(message.topic)[1]
+        for level in data.b + data.a:
+            seen.see(*level)
+        messages += 1
+        if messages == _SAMPLED and _fits(known, seen):
+            break
     if not depth:
         raise ImportRefused(f"{', '.join(p.name for p in files)}: holds no order book of {symbol}")
-    return infer_bybit(instrument_id, price, size), depth, True
+    if known is not None and _fits(known, seen):
+        return known, depth, False
+    return infer_bybit(instrument_id, seen.price, seen.size), depth, True
 
 
 def import_bybit_ob500(
@@ -155,8 +162,8 @@ register(
         kind="bybit-ob500",
         help="""Bybit's order book archives (ob500, ob200).
 
-    PATHS follow one another in time, as the venue names them: 2025-01-01_BTCUSDT_ob500.data.zip. The files do not
-    tell linear from spot: --instrument BTCUSDT-LINEAR.BYBIT or BTCUSDT-SPOT.BYBIT does.
+    PATHS follow one another in time, as the venue names them: 2025-01-01_BTCUSDT_ob500.data.zip. The
+    files do not tell linear from spot: --instrument BTCUSDT-LINEAR.BYBIT or BTCUSDT-SPOT.BYBIT does.
     """,
         run=_run,
         instrument="required",
