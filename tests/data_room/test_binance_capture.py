@@ -6,8 +6,6 @@ import bisect
 import gzip
 import hashlib
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -347,39 +345,6 @@ def tree(folder: Path) -> dict[str, str]:
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p.name != ".writer.lock"
     }
-
-
-KILLER = """
-import os, sys
-from apex_nautilus.data import catalog
-from apex_nautilus.data.importers import import_binance_capture
-
-point, count = sys.argv[1], int(sys.argv[2])
-plain = getattr(catalog, point)
-
-def deadly(*args, **options):
-    global count
-    if count == 0:
-        os._exit(9)
-    count -= 1
-    return plain(*args, **options)
-
-setattr(catalog, point, deadly)
-import_binance_capture([sys.argv[3]], sys.argv[4], "BTCUSDT-PERP.BINANCE")
-"""
-
-
-@pytest.mark.parametrize(("point", "count"), [("order_batches", 0), ("move", 2)])
-def test_a_killed_import_run_again_gives_the_same_catalog(point, count, tmp_path):
-    capture = sc.write(tmp_path / "c.gz", sc.small_futures_capture())
-    import_binance_capture([capture], tmp_path / "whole", BTC)
-    killed = tmp_path / "killed"
-    done = subprocess.run([sys.executable, "-c", KILLER, point, str(count), capture, killed], check=False)
-    assert done.returncode == 9
-    published = list((killed / "data").rglob("*.parquet")) if (killed / "data").exists() else []
-    assert len(published) == (count if point == "move" else 0)
-    import_binance_capture([capture], killed, BTC)
-    assert tree(killed) == tree(tmp_path / "whole")
 
 
 def test_importing_twice_changes_nothing_and_other_data_of_the_span_are_not_overwritten(tmp_path):
