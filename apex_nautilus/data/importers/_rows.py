@@ -116,7 +116,6 @@ def merge_trades(files: Sequence[TradeFile], once: RowLedger) -> Iterator[np.nda
     """
     waiting = sorted(files, key=lambda f: f.first_ns)
     active: list[TradeFile] = []
-    last: tuple[int, int] | None = None
     while waiting or active:
         for file in active:
             file.fill()
@@ -143,15 +142,22 @@ def merge_trades(files: Sequence[TradeFile], once: RowLedger) -> Iterator[np.nda
         ready = np.concatenate([f.held[:c] for f, c in zip(active, cuts, strict=True)])
         for f, c in zip(active, cuts, strict=True):
             f.held = f.held[c:]
-        # Stable, and by time alone where ids tell nothing: a file's own order stays.
-        ready = ready[np.lexsort((ready["sequence"], ready["ts_init_ns"]))] if len(active) > 1 else ready
-        number, ts = ready["sequence"], ready["ts_init_ns"]
-        same = (number[1:] == number[:-1]) & (ts[1:] == ts[:-1])
-        again = np.concatenate([[last == (int(ts[0]), int(number[0]))], same]) & (number != 0)
-        last = (int(ts[-1]), int(number[-1]))
+        # By time alone, and stable: within an instant a file's own order stays.
+        ready = ready[np.argsort(ready["ts_init_ns"], kind="stable")] if len(active) > 1 else ready
+        again = _repeated(ready)
         once.note("repeated_trade", int(again.sum()))
         if not again.all():
             yield ready[~again]
+
+
+def _repeated(trades: np.ndarray) -> np.ndarray:
+    """Return the mask of trades whose time and id an earlier one has."""
+    order = np.lexsort((trades["sequence"], trades["ts_init_ns"]))
+    ts, number = trades["ts_init_ns"][order], trades["sequence"][order]
+    same = (ts[1:] == ts[:-1]) & (number[1:] == number[:-1]) & (number[1:] != 0)
+    again = np.zeros(trades.size, dtype=bool)
+    again[order[1:][same]] = True  # lexsort is stable: the earlier of two equals comes first
+    return again
 
 
 def combine(ledgers: Sequence[RowLedger], max_bad_share: float) -> RowLedger:

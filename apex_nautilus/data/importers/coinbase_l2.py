@@ -1,7 +1,7 @@
 """Coinbase (GDAX) level-2 recordings: the full book of a product, and its matches where they were recorded.
 
-Two shapes are read. Tables: ``side,price,size`` is a snapshot of a side, ``side,price,size,time`` the changes.
-Raw messages: a table with the message's fields as columns (as a database exports it), or one JSON message a
+Two shapes are read. Tables: ``side,price,size`` is a snapshot of a side, ``side,price,size,time`` the
+changes. Raw messages: a table with the message's fields as columns (as a database exports it), or one JSON message a
 line. A change sets a level to an absolute size; changes of one instant are one batch, as the venue sent
 them.
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ __all__ = ["import_coinbase_l2"]
 
 _CHUNK_EVENTS = 100_000
 _BACKWARDS_NS = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIDES = {"buy": 1, "sell": -1}
 _FIELDS = ("type", "product_id", "time", "bids", "asks", "changes", "side", "price", "size", "trade_id")
 
@@ -90,7 +92,8 @@ def _from_tables(
     start = min((t for t in map(_first_time, changes) if t >= 0), default=-1)
     if not snapshots or start < 0:
         raise ImportRefused(
-            "a book needs tables of a snapshot (side,price,size) and of changes (side,price,size,time); name both"
+            "a book needs tables of a snapshot (side,price,size) and of changes (side,price,size,time); "
+            "name both"
         )
     # The snapshot bears no time: it is the book as the first change found it.
     for path in snapshots:
@@ -148,6 +151,17 @@ def _is_json(path: Path) -> bool:
         found.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def _time_ns(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+        ns = (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // timedelta(microseconds=1) * 1_000
+    except (ValueError, OverflowError):
+        ns = -1
+    if ns < 0:
+        raise Refused("bad_time", f"{text[:40]!r}")
+    return ns
+
+
 class _Session:
     """Takes raw messages in the order of receipt."""
 
@@ -167,9 +181,7 @@ class _Session:
         if m.type == "snapshot" and not m.time:
             self._waiting = m  # it bears no time: that of the next message is the first one known
             return
-        ts_event = int(times(pl.Series([m.time]), "iso")[0])
-        if ts_event < 0:
-            raise Refused("bad_time", f"{m.time[:40]!r}")
+        ts_event = _time_ns(m.time)
         builder = self.builder
         receive = ts_event
         if 0 < builder.last_ns - ts_event <= _BACKWARDS_NS:
@@ -220,9 +232,7 @@ class _Session:
         self.rows.keep("match")
 
 
-def _from_messages(
-    files: list[Path], session: _Session, allow_truncated: bool
-) -> Iterator[np.ndarray]:
+def _from_messages(files: list[Path], session: _Session, allow_truncated: bool) -> Iterator[np.ndarray]:
     for path in files:
         for message in _messages(path, session.rows, allow_truncated):
             try:
@@ -322,8 +332,8 @@ register(
         kind="coinbase-l2",
         help="""Coinbase (GDAX) level-2 recordings of one product.
 
-    PATHS are the tables of a snapshot (side,price,size) and of the changes after it (side,price,size,time), in
-    order of time; or raw messages: JSON lines, or a table with a column for each field. The instrument is
+    PATHS are the tables of a snapshot (side,price,size) and of the changes after it (side,price,size,time),
+    in order of time; or raw messages: JSON lines, or a table with a column for each field. The instrument is
     BTC-USD.COINBASE unless --instrument names another.
     """,
         run=_run,
