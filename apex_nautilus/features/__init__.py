@@ -1,4 +1,4 @@
-"""What a strategy sees: numeric features of an order book and of bars.
+"""What a strategy sees: numeric features of an order book, of bars, and of what is published outside.
 
 In: market events (`EVENT` records: level changes and trades in integer units), or closed bars. Out: rows
 of float64, one column a feature, at the ticks of a clock, and the path of touch prices between them.
@@ -6,7 +6,8 @@ of float64, one column a feature, at the ticks of a clock, and the path of touch
 One definition serves every speed. A feature is a pair of numba kernels over a small state, registered with
 its name, unit, range, warm-up and formula; `BookFeatures` and `BarFeatures` run it event by event, live or
 inside the simulator's loop, `batch_book` and `batch_bars` over arrays. All give the same bits. A new feature
-is one new module under `features/book/` or `features/bars/`.
+is one new module under `features/book/` or `features/bars/`. What comes from outside, at its own times, is in
+`features.external`; `features.eigen` scans a whole market for its leading mode.
 """
 
 from __future__ import annotations

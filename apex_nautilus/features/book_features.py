@@ -99,6 +99,8 @@ class BookFeatures:
         Levels held a side, see `apex_nautilus.features.ladder`.
     buffer_size : int
         Records in `buffer`.
+    more_columns : int
+        Words kept for callers that put values of their own beside the row (external features, say).
 
     Attributes
     ----------
@@ -109,6 +111,9 @@ class BookFeatures:
         to another process.
     row : ndarray of float64, shape (F,)
         The last row released; a view that changes with the next one. Zeros before the first.
+    more : ndarray of float64, shape (more_columns,)
+        The caller's own columns, a view of `memory`; `more_at` is where they stand, counted from the row's
+        first column.
     buffer : ndarray of EVENT, shape (buffer_size,)
         Records for `apply_buffer`, a view of `memory`.
 
@@ -128,6 +133,7 @@ class BookFeatures:
         conflate_ms: int = 0,
         capacity: int = DEFAULT_CAPACITY,
         buffer_size: int = 64,
+        more_columns: int = 0,
     ) -> None:
         self.specs: tuple[FeatureSpec, ...] = resolve(names, "book")
         if clock not in _PERIOD_NS:
@@ -161,7 +167,7 @@ class BookFeatures:
             dict.fromkeys((k.on_trade, at) for k, at in zip(kernels, relative, strict=True) if k.on_trade)
         )
 
-        # Layout: header, plan, rows, buffer, states, ladder (last, as it is the largest).
+        # Layout: header, plan, rows, buffer, states, ladder (the largest), more columns.
         n = len(kernels)
         plan_at = kernel.HEADER
         row_at = plan_at + 2 * (n + len(book_hooks) + len(trade_hooks))
@@ -169,7 +175,8 @@ class BookFeatures:
         buffer_at = frozen_at + n
         state_at = buffer_at + book_kernels.WORDS * buffer_size
         ladder_at = state_at + states_size
-        self.memory = memory = np.zeros(ladder_at + 4 * capacity, dtype=np.int64)
+        more_at = ladder_at + 4 * capacity
+        self.memory = memory = np.zeros(more_at + more_columns, dtype=np.int64)
 
         header = {
             kernel.CAPACITY: capacity,
@@ -205,6 +212,8 @@ class BookFeatures:
 
         self._floats = memory.view(np.float64)
         self.row = self._floats[row_at : row_at + n]
+        self.more = self._floats[more_at:]
+        self.more_at = more_at - row_at
         self.buffer = memory[buffer_at:state_at].view(EVENT)
         self._buffer_size = buffer_size
         self._top = np.full((4, DEPTH), np.nan)
