@@ -35,6 +35,7 @@ from apex_nautilus.data.nautilus_tables import (
     bars_to_table,
     deltas_to_table,
     from_nautilus_instrument,
+    quotes_table,
     table_to_bars,
     table_to_deltas,
     table_to_trades,
@@ -61,7 +62,7 @@ __all__ = [
     "write_events",
 ]
 
-_DELTAS, _TRADES, _BARS = "order_book_deltas", "trade_tick", "bar"
+_DELTAS, _TRADES, _BARS, _QUOTES = "order_book_deltas", "trade_tick", "bar", "quote_tick"
 _CLASSES = {_DELTAS: OrderBookDelta, _TRADES: TradeTick, _BARS: Bar}
 _ROW_GROUP = 20_000
 _REPLACE_SLACK_NS = 60_000_000_000
@@ -83,6 +84,7 @@ class Written(msgspec.Struct, frozen=True):
     moved: int
     files: tuple[str, ...]
     replaced: tuple[str, ...] = ()
+    quotes: int = 0
 
 
 class CatalogWriter:
@@ -120,13 +122,14 @@ class CatalogWriter:
         self._rows_per_file = rows_per_file
         self._staging = self._catalog / ".staging"
         self._pending: dict[str, list[np.ndarray]] = {_DELTAS: [], _TRADES: []}
-        self._counts = {_DELTAS: 0, _TRADES: 0, _BARS: 0}
+        self._counts = {_DELTAS: 0, _TRADES: 0, _BARS: 0, _QUOTES: 0}
         self._files: list[tuple[Path, Path]] = []  # (staged, final)
         self._ladder = Ladder()
         self._open = np.empty(0, dtype=EVENT)  # events of a batch whose end has not come yet
         self._newest = 0  # receive time of the last event as it came
         self._last_ts = np.iinfo(np.int64).min  # and as it was stored
         self._last_is_trade = False
+        self._last_quote = -1
         self._batches = 0
         self._moved = 0
         self._lock: int | None = None
@@ -248,6 +251,28 @@ class CatalogWriter:
         self._stage(_BARS, bar_type, table, int(bars["ts_ns"][0]), int(bars["ts_ns"][-1]))
         self._counts[_BARS] += bars.size
 
+    def append_quotes(self, table: pa.Table) -> None:
+        """Add Nautilus's own table of QuoteTick, in time order; a file is made of each call.
+
+        Nothing in this package reads quotes: they are for those who do, as they were heard.
+
+        Raises
+        ------
+        DataError
+            When the columns are not those of this Nautilus, or the times fall, also from call to call (one
+            instant may not lie in two files).
+        """
+        self._require_entered()
+        if table.num_rows == 0:
+            return
+        table = quotes_table(table, self._spec)
+        ts = table.column("ts_init").to_numpy().astype(np.int64)
+        if (np.diff(ts) < 0).any() or ts[0] <= self._last_quote:
+            raise DataError(f"{self._spec.id}: the times of the quotes fall; sort them by ts_init first")
+        self._last_quote = int(ts[-1])
+        self._stage(_QUOTES, self._spec.id, table, int(ts[0]), int(ts[-1]))
+        self._counts[_QUOTES] += table.num_rows
+
     def commit(self) -> Written:
         """Publish what was staged and return its counts."""
         self._require_entered()
@@ -287,6 +312,7 @@ class CatalogWriter:
             deltas=self._counts[_DELTAS],
             trades=self._counts[_TRADES],
             bars=self._counts[_BARS],
+            quotes=self._counts[_QUOTES],
             batches=self._batches,
             moved=self._moved,
             files=tuple(str(final.relative_to(self._catalog)) for _, final in self._files),

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from nautilus_trader.model.currencies import Currency
-from nautilus_trader.model.data import Bar, OrderBookDelta, TradeTick
+from nautilus_trader.model.data import Bar, OrderBookDelta, QuoteTick, TradeTick
 from nautilus_trader.model.enums import AggressorSide, BookAction, CurrencyType, OrderSide, RecordFlag
 from nautilus_trader.model.identifiers import InstrumentId, Symbol
 from nautilus_trader.model.instruments import CryptoPerpetual, CurrencyPair, Instrument
@@ -32,6 +32,7 @@ __all__ = [
     "bars_to_table",
     "deltas_to_table",
     "from_nautilus_instrument",
+    "quotes_table",
     "table_to_bars",
     "table_to_deltas",
     "table_to_trades",
@@ -58,6 +59,7 @@ _EXPECTED = {
         "ts_init",
     ],
     TradeTick: ["price", "size", "aggressor_side", "trade_id", "ts_event", "ts_init"],
+    QuoteTick: ["bid_price", "ask_price", "bid_size", "ask_size", "ts_event", "ts_init"],
     Bar: ["open", "high", "low", "close", "volume", "ts_event", "ts_init"],
 }
 
@@ -137,6 +139,20 @@ def bars_to_table(bars: np.ndarray, bar_type: str, spec: InstrumentSpec) -> pa.T
     columns["volume"] = units_to_column(bars["volume"], spec.size_precision)
     columns["ts_event"] = columns["ts_init"] = bars["ts_ns"].astype(np.uint64)
     return _table(Bar, columns, {"bar_type": bar_type} | _metadata(spec))
+
+
+def quotes_table(table: pa.Table, spec: InstrumentSpec) -> pa.Table:
+    """Return a table of QuoteTick with the decimals of `spec`; what it holds stays as it is.
+
+    Raises
+    ------
+    DataError
+        When its columns are not those of this Nautilus.
+    """
+    schema = _schema(QuoteTick)
+    if table.schema.names != schema.names or table.schema.types != schema.types:
+        raise DataError(f"{spec.id}: quotes must have the columns {schema.names}, got {table.schema.names}")
+    return table.replace_schema_metadata(_metadata(spec))
 
 
 def _column(table: pa.Table, name: str) -> np.ndarray:

@@ -51,7 +51,9 @@ __all__ = ["import_nautilus_stream"]
 _CHUNK_EVENTS = 100_000
 _MS = 1_000_000
 _LENGTHS_NS = {"SECOND": 10**9, "MINUTE": 60 * 10**9, "HOUR": 3600 * 10**9, "DAY": 86_400 * 10**9}
-_KINDS = ("order_book_deltas", "trade_tick", "bar")
+_KINDS = ("order_book_deltas", "trade_tick", "bar", "quote_tick")
+_IDS_HELD = 10_000
+_QUOTES_HELD = 200_000
 # A venue tells its fees to those who have keys; without them Nautilus writes 0.1 % into the definition.
 # These are the standard tiers (maker, taker).
 _FEES = {
@@ -164,7 +166,27 @@ def _trades(
                 yield ts, 0, trade
 
 
-_IDS_HELD = 10_000
+def _quotes(source: Iterator[pa.RecordBatch], rows: RowLedger) -> Iterator[pa.Table]:
+    """Yield tables of quotes in time order, no instant in two of them."""
+    held: list[pa.RecordBatch] = []
+    size = newest = 0
+    for message in source:
+        rows.rows += message.num_rows
+        ts = int(message.column("ts_init").to_numpy()[0])
+        if ts < newest:
+            rows.refuse(
+                "time_backwards", f"received {newest - ts} ns before its forerunner", message.num_rows
+            )
+            continue
+        if size >= _QUOTES_HELD and ts > newest:
+            yield pa.Table.from_batches(held)
+            held, size = [], 0
+        newest = int(message.column("ts_init").to_numpy()[-1])
+        held.append(message)
+        size += message.num_rows
+        rows.keep("quote", message.num_rows)
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def _bars(
@@ -247,7 +269,9 @@ def import_nautilus_stream(
         )
     if not reports:
         wanted = f" of {instrument_id}" if instrument_id else ""
-        raise ImportRefused(f"{', '.join(map(str, folders))}: no book, trades or bars{wanted} to import")
+        raise ImportRefused(
+            f"{', '.join(map(str, folders))}: no book, trades, quotes or bars{wanted} to import"
+        )
     return reports
 
 
@@ -309,6 +333,11 @@ def _import_one(
                 sources.append(_Book(spec, rows).batches(source))
             elif kind == "trade_tick":
                 sources.append(_trades(source, spec, rows))
+            elif kind == "quote_tick":
+                for table in _quotes(source, rows):
+                    writer.append_quotes(table)
+                    ends = table.column("ts_init").to_numpy()[[0, -1]]
+                    spans += [int(ts) for ts in ends]
             else:
                 bars = _bars(source, identifier, spec, rows)
                 writer.append_bars(bars, f"{spec.id}-{'-'.join(identifier.rsplit('-', 4)[1:])}")
@@ -337,6 +366,7 @@ def _import_one(
             "trades": written.trades,
             "batches": written.batches,
             "bars": written.bars,
+            "quotes": written.quotes,
         },
         files=list(written.files),
     )
