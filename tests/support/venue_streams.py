@@ -207,8 +207,10 @@ def read_session(path: Path) -> Session:
             elif entry["t"] == "connect":
                 address[entry["conn"]] = urlsplit(entry["addr"]).path
                 messages[address[entry["conn"]]] = []
-            else:
-                topic = json.loads(entry["data"])["topic"]
+            elif entry["t"] == "recv":
+                topic = json.loads(entry["data"]).get("topic")
+                if topic is None:
+                    continue  # an acknowledgement; this venue gives its own
                 messages[address[entry["conn"]]].append((topic, entry["data"]))
     return Session(rest, messages)
 
