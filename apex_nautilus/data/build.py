@@ -222,9 +222,7 @@ def dataset_from_bars(
         digest.update(path)
     span = (int(bars["ts_ns"][0]), int(bars["ts_ns"][-1]))
     card = DatasetCard(
-        id=digest.id(
-            instrument, clock, names, costs, bars.size, definitions_of(columns.market), columns.digests
-        ),
+        id=digest.id(instrument, clock, names, costs, bars.size, definitions_of(names), columns.digests),
         instrument=instrument,
         clock=clock,
         feature_names=names,

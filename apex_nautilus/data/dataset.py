@@ -564,7 +564,7 @@ class BookRowsBuilder:
             )
         terms = (
             self._instrument, self._clock, self._names, self._conflate_ms, self._depth,
-            definitions_of(self._external.market), self._external.digests,
+            definitions_of(self._names), self._external.digests,
         )  # fmt: skip
         return DatasetCard(
             id=digest.id(*terms),

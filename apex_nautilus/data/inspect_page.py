@@ -70,7 +70,7 @@ def write_inspect_page(path: str | os.PathLike[str], summary: CatalogSummary, *,
         rows = [(o.kind, o.identifier, *map(_time, o.span_ns), o.files, o.rows) for o in summary.other]
         headers = ("kind", "of", "from (UTC)", "to (UTC)", "files", "rows")
         parts.append("<h2>Not read here</h2>" + _table(headers, rows))
-    what = f"{len(summary.streams)} books and trades, {len(summary.bars)} series of bars"
+    what = f"Books and trades of {len(summary.streams)}, {len(summary.bars)} series of bars"
     page = (
         f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1><p class=sub>{what}. Times are "
@@ -127,8 +127,9 @@ def _coverage(summary: CatalogSummary) -> go.Figure:
             go.Scatter(
                 x=x,
                 y=[name] * len(x),
-                mode="lines",
+                mode="lines+markers",  # the markers show what is too short to be seen as a line
                 line={"width": 12, "color": colour},
+                marker={"symbol": "line-ns-open", "size": 12, "line": {"width": 1.5, "color": colour}},
                 showlegend=False,
                 hoverinfo="x+y",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from typing import NamedTuple, Protocol
@@ -104,20 +105,20 @@ def _frozen(values: ArrayLike, dtype: type, ndim: int, name: str) -> NDArray:
     return view
 
 
-#: Rows turned into columns at once where the columns go to a file.
+#: Rows looked at once where there may be more than the memory holds.
 _BLOCK = 1 << 16
 
 
 def _memory_limit() -> int:
-    """Half of the machine's memory, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    """An eighth of the machine's memory, in bytes: several studies may run on it."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
 
 
 def _columns(features: ArrayLike) -> Floats:
     """Return the feature matrix in Fortran order, read-only; a copy, unless it is so already.
 
-    A copy larger than half of the memory is laid in a file of the temporary folder (``TMPDIR``), block by
-    block, and mapped; it has no name and goes with the process.
+    A copy larger than an eighth of the memory is laid in a file of the temporary folder (``TMPDIR``), block
+    by block, and mapped; it has no name and goes with the process.
     """
     array = np.asarray(features)
     if array.ndim != 2:
@@ -134,20 +135,26 @@ def _columns(features: ArrayLike) -> Floats:
     return view
 
 
-def _scratch_columns(array: NDArray) -> Floats:
-    rows, count = array.shape
+def _scratch(shape: tuple[int, ...], what: str) -> NDArray:
+    """Return an array of float64 in a temporary file."""
+    size = 8 * math.prod(shape)
     try:
         with tempfile.TemporaryFile(prefix="apex-columns-") as file:
             # The room is asked for now: a full disk is an error here, and not a fault of the memory later.
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, array.size * 8)
-            columns = np.memmap(file, np.float64, "r+", shape=(count, rows))
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, np.float64, "r+", shape=shape).view(np.ndarray)
     except OSError as error:
         raise OSError(
-            f"replay: {array.size * 8 / 1e9:.1f} GB of features are more than half of the memory and did not "
-            f"fit into {tempfile.gettempdir()} ({error}); set TMPDIR to a folder with room, or build the "
+            f"replay: {size / 1e9:.1f} GB of {what} are more than an eighth of the memory and did not fit "
+            f"into {tempfile.gettempdir()} ({error}); set TMPDIR to a folder with room, or build the "
             "dataset with fewer features or a shorter span"
         ) from error
+
+
+def _scratch_columns(array: NDArray) -> Floats:
+    rows, count = array.shape
+    columns = _scratch((count, rows), "features")
     for lo in range(0, rows, _BLOCK):
         columns[:, lo : lo + _BLOCK] = array[lo : lo + _BLOCK].T
     return columns.T
@@ -165,18 +172,25 @@ def _check_path(ts_ns: Integers, row_event: Integers, features: Floats, prices: 
             )
     if row_event.shape[0] != features.shape[0]:
         raise ValueError(f"replay: {features.shape[0]} rows of features, {row_event.shape[0]} of row_event")
-    if np.any(np.diff(ts_ns) < 0):
+    if _falls(ts_ns):
         raise ValueError("replay: the path goes back in time; sort it by ts_ns")
-    if row_event.size and (
-        row_event[0] < 0 or row_event[-1] >= ts_ns.shape[0] or np.any(np.diff(row_event) < 0)
-    ):
+    if row_event.size and (row_event[0] < 0 or row_event[-1] >= ts_ns.shape[0] or _falls(row_event)):
         raise ValueError("replay: row_event must not fall and must point into the path")
 
 
+def _falls(values: Integers) -> bool:
+    """Whether an entry is lower than the one before; a block at a time, as there may be very many."""
+    return any(
+        bool(np.any(np.diff(values[lo : lo + _BLOCK + 1]) < 0)) for lo in range(0, values.shape[0], _BLOCK)
+    )
+
+
 def _mid_log_returns(bid: Floats, ask: Floats, row_event: Integers) -> Floats:
-    mids = 0.5 * (bid[row_event] + ask[row_event])
-    out = np.empty(max(mids.shape[0] - 1, 0))
-    log_returns_kernel(mids, out)
+    count = max(row_event.shape[0] - 1, 0)
+    out = _scratch((count,), "returns") if 8 * count > _memory_limit() else np.empty(count)
+    for lo in range(0, count, _BLOCK):
+        events = row_event[lo : min(lo + _BLOCK, count) + 1]
+        log_returns_kernel(0.5 * (bid[events] + ask[events]), out[lo : lo + _BLOCK])
     return _frozen(out, np.float64, 1, "log_returns")
 
 
@@ -320,7 +334,7 @@ def bar_market(
 def dataset_market(dataset: DatasetLike) -> MarketArrays:
     """Return the market of a dataset, of order-book events or of bars.
 
-    Its feature columns are copied, into memory or, where they would fill more than half of it, into a
+    Its feature columns are copied, into memory or, where they would fill more than an eighth of it, into a
     temporary file; the path of a book is used as it is mapped.
 
     Raises

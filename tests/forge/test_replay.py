@@ -454,7 +454,7 @@ def test_no_genomes_give_no_results():
     assert replay(path([1000.0] * 3), pack([]), rules_array([], SPEC)).shape == (0,)
 
 
-def test_columns_larger_than_half_of_the_memory_lie_in_a_file_and_give_the_same(monkeypatch, tmp_path):
+def test_columns_too_large_for_the_memory_lie_in_a_file_and_give_the_same(monkeypatch, tmp_path):
     from apex_nautilus.forge import _replay_market
 
     features = np.random.default_rng(2).normal(size=(1000, 3))

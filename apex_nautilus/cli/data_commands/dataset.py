@@ -9,8 +9,10 @@ import msgspec
 
 from apex_nautilus.cli._data import catalog_option, clear_errors, json_option
 from apex_nautilus.cli._numbers import FiniteRange
+from apex_nautilus.cli._progress_line import progress_line
 from apex_nautilus.data import build_dataset
 from apex_nautilus.data.build import DEFAULT_HALF_SPREAD_BPS
+from apex_nautilus.data.dataset import DEPTHS
 from apex_nautilus.features import names
 
 
@@ -25,7 +27,17 @@ from apex_nautilus.features import names
     help="When a row is decided.",
 )
 @click.option(
-    "--features", default=None, metavar="A,B,...", help="Names in the order of the columns; default all."
+    "--features",
+    default=None,
+    metavar="A,B,...",
+    help="Names in the order of the columns, external ones among them; by default all that are computed.",
+)
+@click.option(
+    "--depth",
+    type=click.Choice([str(n) for n in DEPTHS]),
+    default=str(DEPTHS[0]),
+    show_default=True,
+    help="Levels a side that the path of a book keeps.",
 )
 @click.option("--conflate-ms", type=click.IntRange(min=0), default=0, help="Thin the book clock.")
 @click.option(
@@ -42,22 +54,28 @@ def command(
     instrument: str,
     clock: str,
     features: str | None,
+    depth: str,
     conflate_ms: int,
     half_spread_bps: float,
     catalog: Path,
     as_json: bool,
 ) -> None:
-    """Build a dataset folder OUT from the catalog."""
+    """Build a dataset folder OUT from the catalog.
+
+    Interrupted or killed, it leaves the dataset that was there, or none; run again, it starts clean.
+    """
     kind = "book" if clock in ("book", "1s") else "bar"
     wanted = names(kind) if features is None else tuple(n.strip() for n in features.split(",") if n.strip())
-    with clear_errors():
+    with clear_errors(), progress_line("events", quiet=as_json) as show:
         built = build_dataset(
-            catalog, instrument, clock, wanted, out, conflate_ms=conflate_ms, half_spread_bps=half_spread_bps
-        )
+            catalog, instrument, clock, wanted, out, conflate_ms=conflate_ms, half_spread_bps=half_spread_bps,
+            depth=int(depth), progress=None if show is None else lambda at: show(at.done, at.total),
+        )  # fmt: skip
     if as_json:
         click.echo(msgspec.json.encode(built.card))
     else:
         click.echo(
             f"{out}: {len(built):,} rows of {len(wanted)} features at {clock}, path of "
-            f"{built.path_ts_ns.shape[0]:,} {'bars' if built.is_bars else 'books'}\nid {built.id}"
+            f"{built.path_ts_ns.shape[0]:,} "
+            f"{'bars' if built.is_bars else f'books of {built.card.depth} levels'}\nid {built.id}"
         )
