@@ -2,7 +2,8 @@
 
 The book is the 96 s of a real perpetual kept with the tests, the bars are its one-minute candles, repeated
 end to end. Peers: Nautilus's `OrderBook` (Rust), which keeps a book as the ladder does but computes no
-feature, and the same bar features as rolling expressions of polars and pandas.
+feature, the same bar features as rolling expressions of polars and pandas, and vmdpy. All book features
+together are measured beside eight of them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from apex_nautilus.features import (
     BookFeatures,
     batch_bars,
     batch_book,
+    names,
 )
+from apex_nautilus.features.vmd import ALPHA, TOLERANCE, last_values
 from benchmarks.harness import MissingPeer, Row, compare, missing_row, peer_version, require_peer
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data" / "features"
@@ -85,13 +88,13 @@ def _nautilus_deltas(model: ModuleType, events: np.ndarray, instrument_id: objec
     return batches
 
 
-def _book_rows(events: np.ndarray, repeats: int) -> Iterator[Row]:
+def _book_rows(events: np.ndarray, repeats: int, wanted: tuple[str, ...]) -> Iterator[Row]:
     work = len(events)
     unit = "events/s"
-    name = "book -> path of 5 levels -> 8 features, over an array"
+    name = f"book -> path of 5 levels -> {_count(wanted)} features, over an array"
 
     def ours() -> object:
-        return batch_book(events, EIGHT, **PRECISION)
+        return batch_book(events, wanted, **PRECISION)
 
     try:
         data = require_peer("nautilus_trader.model.data")
@@ -137,8 +140,13 @@ def _book_rows(events: np.ndarray, repeats: int) -> Iterator[Row]:
     )
 
 
-def _live_rows(events: np.ndarray, repeats: int, calls: int) -> Iterator[Row]:
-    machine = BookFeatures(EIGHT, **PRECISION)
+def _count(wanted: tuple[str, ...]) -> str:
+    return f"all {len(wanted)}" if wanted == names("book") else str(len(wanted))
+
+
+def _live_machine(events: np.ndarray, wanted: tuple[str, ...]) -> tuple[BookFeatures, np.ndarray]:
+    """A machine that has seen the events, and a batch of five level changes around its touch."""
+    machine = BookFeatures(wanted, **PRECISION)
     machine.run(events)
     levels = events[events["kind"] == KIND_LEVEL][-5:].copy()
     levels["flags"] = (0, 0, 0, 0, FLAG_LAST)
@@ -147,6 +155,38 @@ def _live_rows(events: np.ndarray, repeats: int, calls: int) -> Iterator[Row]:
     levels["side"] = (1, 1, 1, -1, -1)
     levels["price"] = (bid, bid - 1, bid - 2, ask, ask + 1)
     machine.buffer[:5] = levels
+    return machine, levels
+
+
+def _full_set_row(events: np.ndarray, repeats: int, calls: int) -> Row:
+    """One live update with every book feature, beside one with eight."""
+    medians = []
+    for wanted in (names("book"), EIGHT):
+        machine, _ = _live_machine(events, wanted)
+        took = np.empty((repeats, calls))
+        for k in range(calls * repeats):
+            start = time.perf_counter_ns()
+            machine.apply_buffer(5)
+            took[k // calls, k % calls] = time.perf_counter_ns() - start
+        medians.append(np.median(took, axis=1))
+    every, eight = (float(np.median(m)) for m in medians)
+    return Row(
+        name=f"live, from Python: 5 deltas (own buffer) -> book -> {_count(names('book'))} features, p50",
+        unit="ns",
+        ours=every,
+        peer="ours, 8 features",
+        theirs=eight,
+        ratio=eight / every,
+        goal="",
+        holds=None,
+        same_work="more features, the same updates",
+        repeats=repeats,
+        spread=float((medians[0].max() - medians[0].min()) / every),
+    )
+
+
+def _live_rows(events: np.ndarray, repeats: int, calls: int) -> Iterator[Row]:
+    machine, levels = _live_machine(events, EIGHT)
     sizes = np.random.default_rng(0).integers(1, 5_000, (64, 5))
 
     for label, update in (
@@ -242,6 +282,40 @@ def _bar_rows(n: int, repeats: int) -> Iterator[Row]:
         )
 
 
+def _vmd_row(windows: int, repeats: int) -> Row:
+    name, unit = "mode decomposition, last values of windows of 64", "windows/s"
+    try:
+        peer = require_peer("vmdpy")
+    except MissingPeer as error:
+        return missing_row(name, unit, "vmdpy", "", str(error))
+    closes = np.log(_bars(64 * windows)[4]).reshape(windows, 64)
+    signals = (closes - closes.mean(axis=1, keepdims=True)) / closes.std(axis=1, keepdims=True)
+
+    def ours(tolerance: float = TOLERANCE, iterations: int = 500) -> np.ndarray:
+        return np.array([last_values(s, 3, ALPHA, tolerance, iterations)[:, 0] for s in signals])
+
+    def theirs(tolerance: float = TOLERANCE) -> np.ndarray:
+        out = np.empty((windows, 3))
+        for k, signal in enumerate(signals):
+            modes, _, centres = peer.VMD(signal, ALPHA, 0.0, 3, 0, 1, tolerance)
+            out[k] = modes[np.argsort(centres[-1], kind="stable"), -1]
+        return out
+
+    # With no tolerance both stop by count, at iterates that can be compared: the peer gives its 498th.
+    same = np.allclose(ours(0.0, 498), theirs(0.0), rtol=1e-6, atol=1e-6)
+    return compare(
+        name,
+        ours,
+        theirs,
+        work=windows,
+        unit=unit,
+        peer=peer_version("vmdpy"),
+        goal_ratio=None,
+        same_work="equal to 1e-6 after 498 rounds" if same else "VALUES DIFFER",
+        repeats=repeats,
+    )
+
+
 def run(quick: bool) -> Iterator[Row]:
     """Yield the rows of the table."""
     repeats = 5
@@ -249,6 +323,9 @@ def run(quick: bool) -> Iterator[Row]:
     if quick:
         ends = np.flatnonzero(events["flags"] & FLAG_LAST)
         events = events[: ends[len(ends) // 2] + 1]
-    yield from _book_rows(events, repeats)
+    for wanted in (EIGHT, names("book")):
+        yield from _book_rows(events, repeats, wanted)
     yield from _live_rows(events, repeats, 20_000 if quick else 200_000)
+    yield _full_set_row(events, repeats, 20_000 if quick else 200_000)
     yield from _bar_rows(100_000 if quick else 1_000_000, repeats)
+    yield _vmd_row(16 if quick else 62, repeats)

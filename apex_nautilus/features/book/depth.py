@@ -4,38 +4,55 @@ from __future__ import annotations
 
 from typing import Final
 
-from apex_nautilus.features.kernel import SIZE_UNITS, ask_price, ask_size, bid_price, bid_size
+from numba import njit
+
+from apex_nautilus.features.kernel import (
+    ASK_AT,
+    ASK_COUNT,
+    BID_AT,
+    BID_COUNT,
+    SIZE_UNITS,
+    ask_price,
+    bid_price,
+)
 from apex_nautilus.features.registry import FeatureSpec, Kernels, register
 
 _PARTS: Final = 1_000  # 10 bps are a thousandth
 
 
-# Twice the distance to the mid, 2 |price - mid|, is an integer; twice the mid is bid + ask. A mid below zero
-# has no share of itself and no level lies within it.
+@njit(cache=True)
+def _size_from(view, at, count, twice_key):
+    """Sum of the sizes of a side's levels with 2 key >= `twice_key`; key is the price, of asks less zero.
+
+    The levels lie as (key, size) with the keys rising, see `apex_nautilus.features.ladder`: where they begin
+    to count is found by bisection, and the sum runs straight through memory.
+    """
+    low = 0
+    high = count
+    while low < high:
+        middle = (low + high) >> 1
+        if 2 * view[at + 2 * middle] >= twice_key:
+            high = middle
+        else:
+            low = middle + 1
+    total = 0
+    for level in range(low, count):
+        total += view[at + 2 * level + 1]
+    return total
+
+
+# Twice the mid is bid + ask, so that all is integers. A mid below zero has no share of itself: its reach is
+# negative, and no level lies within it.
 def _bid_value(view, state):
     twice_mid = bid_price(view, 0) + ask_price(view, 0)
-    reach = twice_mid // _PARTS
-    total = 0
-    level = 0
-    size = bid_size(view, 0)
-    while size > 0 and twice_mid - 2 * bid_price(view, level) <= reach:
-        total += size
-        level += 1
-        size = bid_size(view, level)
-    return total / view[SIZE_UNITS]
+    within = _size_from(view, view[BID_AT], view[BID_COUNT], twice_mid - twice_mid // _PARTS)
+    return within / view[SIZE_UNITS]
 
 
 def _ask_value(view, state):
     twice_mid = bid_price(view, 0) + ask_price(view, 0)
-    reach = twice_mid // _PARTS
-    total = 0
-    level = 0
-    size = ask_size(view, 0)
-    while size > 0 and 2 * ask_price(view, level) - twice_mid <= reach:
-        total += size
-        level += 1
-        size = ask_size(view, level)
-    return total / view[SIZE_UNITS]
+    within = _size_from(view, view[ASK_AT], view[ASK_COUNT], -twice_mid - twice_mid // _PARTS)
+    return within / view[SIZE_UNITS]
 
 
 for _side, _value, _distance in (
