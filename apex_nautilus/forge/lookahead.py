@@ -50,7 +50,7 @@ _START_TOLERANCE = 1e-9
 #: A column this close to what comes after it knows it.
 _KNOWS = 0.9
 _HORIZONS = (1, 2, 5, 10, 20, 50)
-_FEWEST_ROWS = 50
+_FEWEST_ROWS = 20
 
 
 class Leak(msgspec.Struct, frozen=True):

@@ -67,9 +67,8 @@ def read_file(path: Path) -> tuple[Any, list[Problem]]:
     try:
         return json.loads(text, object_pairs_hook=_unique), []
     except json.JSONDecodeError as error:
-        return None, [
-            Problem(f"line {error.lineno}, column {error.colno}", f"not JSON: {_friendly(text, error)}")
-        ]
+        line, column, what = _where_and_what(text, error)
+        return None, [Problem(f"line {line}, column {column}", f"not JSON: {what}")]
     except _Duplicates as error:
         return None, [Problem(str(error), "stands twice in one object; remove one of them")]
     except RecursionError:
@@ -85,25 +84,29 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return seen
 
 
-def _friendly(text: str, error: json.JSONDecodeError) -> str:
-    before = text[: error.pos].rstrip()
-    if before.endswith(",") and text[error.pos : error.pos + 1] in ("}", "]"):
-        return "a comma before the closing bracket; remove it"
-    if before.endswith(",") and error.msg.startswith("Illegal trailing comma"):
-        return "a comma before the closing bracket; remove it"
-    if text[error.pos : error.pos + 1] == "#" or text[error.pos : error.pos + 2] == "//":
-        return "JSON knows no comments; remove it"
-    if text[error.pos : error.pos + 1] == "'":
-        return "texts and names stand in double quotes"
-    return error.msg[:1].lower() + error.msg[1:]
+def _where_and_what(text: str, error: json.JSONDecodeError) -> tuple[int, int, str]:
+    """Line, column and, of a common mistake, its name; Python's versions tell some differently."""
+    at, rest = error.pos, text[error.pos :]
+    before = text[:at].rstrip()
+    if error.msg.startswith("Illegal trailing comma") or (before.endswith(",") and rest[:1] in ("}", "]")):
+        at = at if rest[:1] == "," else len(before) - 1
+        what = "a comma before the closing bracket; remove it"
+    elif rest[:1] == "#" or rest[:2] in ("//", "/*"):
+        what = "JSON knows no comments; remove it"
+    elif rest[:1] == "'":
+        what = "texts and names stand in double quotes"
+    else:
+        what = error.msg[:1].lower() + error.msg[1:]
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at), what
 
 
 def _load_problems(kind: Kind, path: Path, references: bool) -> list[Problem]:
+    from apex_nautilus.forge import ForgeError
     from apex_nautilus.store import StoreError
 
     try:
         loaded = kind.load(path)
-    except (ValueError, msgspec.MsgspecError, StoreError) as error:
+    except (ValueError, msgspec.MsgspecError, ForgeError, StoreError) as error:
         return [_from_message(str(error), path)]
     except OSError as error:
         return [Problem("", f"{error.filename or path}: {error.strerror or error}")]

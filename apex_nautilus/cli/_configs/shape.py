@@ -85,6 +85,8 @@ def _leaf_problems(value: Any, kind: Any, where: str) -> Iterator[Problem]:
         field = where + place.rstrip("`") if at else where
         message = message if at else str(error)
         yield Problem(field.lstrip("."), _plain(message, value))
+    except Exception as error:  # noqa: BLE001 - what a struct's own check raises is its own affair
+        yield Problem(where, str(error))
 
 
 def _plain(message: str, value: Any) -> str:

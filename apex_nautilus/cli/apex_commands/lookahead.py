@@ -114,7 +114,7 @@ def _print(reports: list[tuple[str, LookaheadReport]], leaks: list[Leak]) -> Non
         console.print(table)
     for leak in leaks:
         console.print(f"[red]leak[/red]  {escape(_sentence(leak))}", soft_wrap=True)
-    console.print("no leak found" if not leaks else f"{len(leaks)} leaks found")
+    console.print("no leak found" if not leaks else f"{len(leaks)} leak{'s' * (len(leaks) > 1)} found")
 
 
 _QUESTIONS = {
@@ -129,6 +129,8 @@ _QUESTIONS = {
 
 def _sentence(leak: Leak) -> str:
     where = f"{leak.name}: {leak.rows:,} rows, first {leak.row} at {_clock(leak.row_ts_ns)}"
+    if leak.check == "orders":
+        return f"{leak.name}: at {_clock(leak.row_ts_ns)} {leak.note}"
     if leak.note:
         return f"{where}; {leak.note}"
     how = {

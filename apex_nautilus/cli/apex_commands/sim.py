@@ -29,7 +29,7 @@ class _MarketConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     start_price: float | None = None
 
 
-class _SimConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class SimConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A file for ``--config``."""
 
     schema: str
@@ -188,7 +188,7 @@ def _populations(config: Path | None, ids: tuple[str, ...]) -> tuple[list[Popula
     markets = [_MarketConfig(name) for name in ids or PROFILES]
     if config is not None:
         try:
-            loaded = msgspec.json.decode(config.read_bytes(), type=_SimConfig)
+            loaded = msgspec.json.decode(config.read_bytes(), type=SimConfig)
         except msgspec.DecodeError as error:
             raise click.ClickException(f"{config}: {error}") from None
         if loaded.schema != SCHEMA:

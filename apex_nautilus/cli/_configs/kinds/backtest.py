@@ -32,6 +32,8 @@ def _references(config: Any) -> Iterator[Reference]:
             yield Reference(f"agents[{i}].genome", Path(agent.genome), "file")
         elif file := source_file(agent.strategy):
             yield Reference(f"agents[{i}].strategy", Path(file), "file")
+    for instrument_id, file in (config.bars.costs if config.bars is not None else {}).items():
+        yield Reference(f"bars.costs.{instrument_id}", Path(file), "file")
 
 
 def _plain(config: Any) -> dict[str, Any]:
