@@ -44,22 +44,6 @@ def test_splits_agree_with_a_look_at_every_row(steps, hold, embargo, train, vali
     assert [list(range(lo, hi)) for lo, hi in parts] == list(expected)
 
 
-@given(
-    st.lists(st.integers(0, 5), min_size=30, max_size=300), st.integers(0, 20), st.integers(0, 20),
-    st.floats(0.2, 0.7), st.floats(0.1, 0.25),
-)  # fmt: skip
-def test_no_trade_of_one_part_reaches_the_next(steps, hold, embargo, train, validation):
-    ts = np.cumsum(steps).astype(np.int64)
-    try:
-        parts = time_splits(ts, hold, train, validation, embargo_ns=embargo)
-    except DatasetError:
-        return
-    assert parts.test[1] == ts.size
-    for (lo, hi), (after, _) in ((parts.train, parts.validation), (parts.validation, parts.test)):
-        assert lo < hi <= after
-        assert ts[after] - (ts[hi - 1] + hold) > embargo
-
-
 def test_rows_of_a_file_are_split_like_rows_in_memory(tmp_path):
     ts = np.cumsum(np.random.default_rng(1).integers(0, 3, 5_000)).astype(np.int64)
     np.save(tmp_path / "ts.npy", ts)
