@@ -150,7 +150,9 @@ class BookBuilder:
         touches = self.ladder.apply(events)
         crossed = np.flatnonzero(touches[:, 2] >= touches[:, 3])
         ends = np.flatnonzero(events["flags"] & FLAG_LAST) + 1
-        stop = int(ends[crossed[0] - 1]) if crossed.size and crossed[0] else 0 if crossed.size else events.size
+        stop = (
+            int(ends[crossed[0] - 1]) if crossed.size and crossed[0] else 0 if crossed.size else events.size
+        )
         good = events[:stop]
         if good.size:
             self.last_ns = int(good["ts_init_ns"][-1])
@@ -205,9 +207,7 @@ class BookBuilder:
 
     # ---- trades
 
-    def trade(
-        self, price: float, size: float, side: int, number: int, ts_event: int, receive: int
-    ) -> None:
+    def trade(self, price: float, size: float, side: int, number: int, ts_event: int, receive: int) -> None:
         """Add a trade; `side` is the aggressor's. Raises Refused, duplicates of the last few among them."""
         if not price > 0:
             raise Refused("non_positive_price", f"trade {number}: price {price!r}")

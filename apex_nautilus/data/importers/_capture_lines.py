@@ -20,7 +20,9 @@ __all__ = ["Entry", "entries"]
 
 _LARGEST = 2**63 - 1
 _OLD = re.compile(rb"([0-8]?\d{1,9}(?:\.\d{1,9})?): (.*)", re.DOTALL)
-_OPENED = re.compile(rb"((?:wss?|https?)://\S+) (<->|<-|->) ([0-8]?\d{1,9}(?:\.\d{1,9})?)(?:: (.*))?", re.DOTALL)
+_OPENED = re.compile(
+    rb"((?:wss?|https?)://\S+) (<->|<-|->) ([0-8]?\d{1,9}(?:\.\d{1,9})?)(?:: (.*))?", re.DOTALL
+)
 _RAW = re.compile(rb"(\d{16,19}) (.*)", re.DOTALL)
 
 

@@ -107,7 +107,14 @@ def lines(path: Path, rows: RowLedger, *, allow_truncated: bool = False) -> Iter
             ) from None
         rows.note("truncated_file")
         rest = b""  # half a line
-    except (OSError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError, pa.ArrowException) as e:
+    except (
+        OSError,
+        zlib.error,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        pa.ArrowException,
+    ) as e:
         # RuntimeError: a zip with a password; NotImplementedError: a packing that Python does not know.
         raise ImportRefused(f"{path}: cannot be read after line {rows.line}: {e}") from e
     if rest:

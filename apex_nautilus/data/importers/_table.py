@@ -5,6 +5,7 @@ Every cell is read as text and made a number here, so that a bad cell costs its 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -35,13 +36,16 @@ def columns_of(path: Path) -> list[str]:
     ImportRefused
         When there is no readable header.
     """
-    found = lines(path, RowLedger(1.0), allow_truncated=True)
+    rows = RowLedger(1.0)
+    found = lines(path, rows, allow_truncated=True)
     try:
         head = next(found, b"").decode("utf-8-sig").strip()
     except UnicodeDecodeError as e:
         raise ImportRefused(f"{path}: the header is not text: {e}") from e
     finally:
         found.close()  # pyright: ignore[reportAttributeAccessIssue]
+    if not head and rows.noted.get("truncated_file"):
+        raise ImportRefused(f"{path}: the file is truncated within its header; fetch it again")
     if not head:
         raise ImportRefused(f"{path}: is empty, it lacks even a header")
     return [name.strip() for name in next(csv.reader([head]), [])]
@@ -95,7 +99,7 @@ def _batch(
 ) -> pl.DataFrame:
     rows.rows += len(held)
     frame = None
-    try:
+    with contextlib.suppress(pl.exceptions.PolarsError, ValueError):
         frame = pl.read_csv(
             b"\n".join(held) + b"\n",
             has_header=False,
@@ -104,8 +108,6 @@ def _batch(
             truncate_ragged_lines=True,
             encoding="utf8",
         ).select(pl.nth(places))
-    except (pl.exceptions.PolarsError, ValueError):
-        pass
     if frame is None or frame.height != len(held):
         frame = _one_by_one(held, places)  # quotes or bytes that upset the fast reader
     frame.columns = list(columns)

@@ -153,7 +153,9 @@ def instruments_info(answer: bytes | str) -> dict[str, InstrumentSpec]:
     if result.category not in _KINDS:
         return found
     for i in result.instruments:
-        if result.category == "linear" and (i.contractType != "LinearPerpetual" or i.settleCoin != i.quoteCoin):
+        if result.category == "linear" and (
+            i.contractType != "LinearPerpetual" or i.settleCoin != i.quoteCoin
+        ):
             continue
         lot = i.lotSizeFilter
         steps = (

@@ -36,7 +36,9 @@ def parse_coinbase_id(instrument_id: str) -> str:
     """
     match = re.fullmatch(r"([A-Z0-9]+-[A-Z0-9]+)\.COINBASE", instrument_id)
     if match is None:
-        raise DataError(f"instrument id {instrument_id!r}: expected BASE-QUOTE.COINBASE, BTC-USD.COINBASE say")
+        raise DataError(
+            f"instrument id {instrument_id!r}: expected BASE-QUOTE.COINBASE, BTC-USD.COINBASE say"
+        )
     return match[1]
 
 
