@@ -16,6 +16,7 @@ from apex_nautilus.data import (
     read_events,
 )
 from apex_nautilus.data.bars import MINUTES, minutes_of, resample
+from apex_nautilus.data.external_columns import ExternalColumns
 from apex_nautilus.engine import BacktestConfig, data_span, load_config, parse_time, run_backtest
 from apex_nautilus.engine.config import BACKTEST_SCHEMA
 from apex_nautilus.features import names as feature_names
@@ -72,14 +73,23 @@ def examine_genome(
     clock = clock or genome.clock
     rng = np.random.default_rng(seed)
     spec = load_instrument(catalog, market_id)
+    external = ExternalColumns.of_catalog(catalog, market_id, genome.features)
     what = f"{path.name} on {market_id}, clock {clock}"
     if clock in MINUTES:
         report = examine_bars(
-            genome, _bars(catalog, market_id, clock), spec, moments=moments, rng=rng, clock=clock
+            genome,
+            _bars(catalog, market_id, clock),
+            spec,
+            moments=moments,
+            rng=rng,
+            clock=clock,
+            external=external,
         )
     else:
         events = _events(catalog, market_id)
-        report = examine_events(genome, events, spec, moments=moments, rng=rng, clock=clock)
+        report = examine_events(
+            genome, events, spec, moments=moments, rng=rng, clock=clock, external=external
+        )
     outside = _published(catalog)
     return [(what, report), *([("series from outside", outside)] if outside is not None else [])]
 
@@ -109,15 +119,11 @@ def _on_dataset(genome: Genome, folder: Path, catalog: Path, moments: int, seed:
     reports: Reports = [
         (f"genome on the dataset {folder.name}", examine_dataset(genome, data, moments=moments, rng=rng))
     ]
-    known = set(feature_names("book"))
-    if (catalog / "data").is_dir() and not data.is_bars and set(data.feature_names) <= known:
+    if (catalog / "data").is_dir() and not data.is_bars:
+        external = ExternalColumns.of_catalog(catalog, data.instrument.id, data.feature_names)
         events = _between(_events(catalog, data.instrument.id), data.card.span_ns)
-        reports.append(
-            (
-                f"columns of {folder.name} against {catalog}",
-                compare_dataset(data, events, genome.features, moments=moments, rng=rng),
-            )
-        )
+        report = compare_dataset(data, events, genome.features, moments=moments, rng=rng, external=external)
+        reports.append((f"columns of {folder.name} against {catalog}", report))
     return reports
 
 

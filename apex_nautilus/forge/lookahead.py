@@ -14,14 +14,17 @@ as well. Comparisons are of bits; only a later start may differ by rounding (sum
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 from apex_nautilus.data import Dataset
+from apex_nautilus.data.external_columns import ExternalColumns
 from apex_nautilus.features import BarRows, BookFeatures, BookRows, batch_bars, batch_book, get
 from apex_nautilus.features.events import FLAG_LAST, KIND_CLEAR
+from apex_nautilus.features.external import ExternalSeries
 from apex_nautilus.forge.errors import ForgeError
 from apex_nautilus.genome import Genome, Program, compile_genome, evaluate_block
 from apex_nautilus.risk import InstrumentSpec
@@ -169,6 +172,7 @@ def examine_events(
     moments: int,
     rng: np.random.Generator,
     clock: str | None = None,
+    external: ExternalColumns | None = None,
     rows_of: RowsOf | None = None,
 ) -> LookaheadReport:
     """Examine a genome and its features on market events: cut, changed and started later.
@@ -184,6 +188,9 @@ def examine_events(
         Draws the moments and the other futures.
     clock : {"book", "1s"}, optional
         In place of the genome's own.
+    external : ExternalColumns, optional
+        Series from outside among the genome's features. Of these, too, only what was published by the last
+        event is known.
     rows_of : callable, optional
         Computes rows from events, in place of the features' own batch pass. Its `warm` says which rows count
         when started later.
@@ -197,15 +204,18 @@ def examine_events(
     if clock not in ("book", "1s"):
         raise ForgeError(f"clock {clock!r} is made of bars; name one of a book (book, 1s)")
 
-    def batch(some: np.ndarray) -> BookRows:
-        return batch_book(
+    columns = external or ExternalColumns.none(genome.features)
+
+    def batch(some: np.ndarray) -> Rows:
+        rows = batch_book(
             some,
-            genome.features,
+            columns.computed("imbalance"),
             price_precision=instrument.price_precision,
             size_precision=instrument.size_precision,
             clock=clock,  # pyright: ignore[reportArgumentType]
             conflate_ms=genome.conflate_ms if clock == "book" else 0,
         )
+        return _joined(columns, rows, some["ts_init_ns"])
 
     def starts(rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
         ends = np.flatnonzero(events["flags"] & FLAG_LAST)
@@ -231,6 +241,7 @@ def examine_bars(
     moments: int,
     rng: np.random.Generator,
     clock: str | None = None,
+    external: ExternalColumns | None = None,
     rows_of: RowsOf | None = None,
 ) -> LookaheadReport:
     """Examine a genome and its features on closed bars; as `examine_events`.
@@ -246,9 +257,13 @@ def examine_bars(
         raise ForgeError(f"clock {clock!r} is not one of bars (1m, 5m, 15m)")
     price, size = 10.0**instrument.price_precision, 10.0**instrument.size_precision
 
-    def batch(some: np.ndarray) -> BarRows:
+    columns = external or ExternalColumns.none(genome.features)
+
+    def batch(some: np.ndarray) -> Rows:
         prices = (some[name] / price for name in ("open", "high", "low", "close"))
-        return batch_bars(some["ts_ns"], *prices, some["volume"] / size, genome.features, clock)  # pyright: ignore[reportArgumentType]
+        names = columns.computed("bar_return")
+        rows = batch_bars(some["ts_ns"], *prices, some["volume"] / size, names, clock)  # pyright: ignore[reportArgumentType]
+        return _joined(columns, rows, some["ts_ns"])
 
     def starts(rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
         for at in rng.integers(0, max(1, bars.size // 2), size=moments):
@@ -256,6 +271,18 @@ def examine_bars(
 
     source = _Source(bars, bars["ts_ns"], rows_of or batch, _other_bars, starts)
     return _examine(genome, source, clock, moments, rng)
+
+
+def _joined(columns: ExternalColumns, rows: Rows, times: np.ndarray) -> Rows:
+    """Rows with the columns from outside, as far as these were published by the last of `times`."""
+    if not columns.series or not times.size:
+        return rows
+    known = {}
+    for name, one in columns.series.items():
+        n = int(np.searchsorted(one.published_ns, times[-1], side="right"))
+        known[name] = ExternalSeries(name, one.published_ns[:n], one.value[:n], one.stale_after_ns)
+    joined = ExternalColumns(columns.wanted, known).join(rows.ts_ns, rows.features)
+    return replace(rows, features=joined)
 
 
 def _examine(
@@ -481,11 +508,13 @@ def compare_dataset(
     *,
     moments: int,
     rng: np.random.Generator,
+    external: ExternalColumns | None = None,
 ) -> LookaheadReport:
     """Compare the columns of a dataset with what its events give, known only up to each row.
 
-    The features are computed from the events up to drawn moments, so a column that was filled in with what
-    came later (a mean over all rows, a shifted join) differs.
+    The features are computed from the events (and joined from the series of `external`) up to drawn
+    moments, so a column that was filled in with what came later (a mean over all rows, a shifted join)
+    differs.
 
     Raises
     ------
@@ -498,6 +527,7 @@ def compare_dataset(
         raise ForgeError("the dataset is made of bars; columns are compared for order books")
     for name in names:
         get(name)
+    all_columns = external or ExternalColumns.none(dataset.feature_names)
     tally, ts_ns = _Tally(), np.asarray(dataset.ts_ns)
     columns = [dataset.feature_names.index(name) for name in names]
     stored = np.ascontiguousarray(np.asarray(dataset.features)[:, columns])
@@ -506,10 +536,14 @@ def compare_dataset(
         moment = int(ts_ns[at])
         before = int(np.searchsorted(events["ts_init_ns"], moment, side="right"))
         part = batch_book(
-            events[:before], dataset.feature_names, price_precision=dataset.instrument.price_precision,
-            size_precision=dataset.instrument.size_precision, clock=dataset.clock,
+            events[:before],
+            all_columns.computed("imbalance"),
+            price_precision=dataset.instrument.price_precision,
+            size_precision=dataset.instrument.size_precision,
+            clock=dataset.clock,  # pyright: ignore[reportArgumentType]
             conflate_ms=dataset.card.conflate_ms,
-        )  # pyright: ignore[reportArgumentType]  # fmt: skip
+        )
+        part = _joined(all_columns, part, events["ts_init_ns"][:before])
         times, values = part.ts_ns[part.warm], part.features[part.warm][:, columns]
         until = int(np.searchsorted(ts_ns, moment, side="right"))
         if times.size != until or not np.array_equal(times, ts_ns[:until]):

@@ -96,6 +96,17 @@ def test_a_new_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_folder_that_one_stands_in_stays_that_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+    made = run("apex init .")
+    assert made.exit_code == 0, made.output
+    assert "a new workspace" in made.output
+    assert "  cd " not in made.output
+    assert tmp_path.stat().st_ino == before
+    assert Path("configs/backtest.json").exists()
+
+
 def test_a_file_in_the_way_is_told(tmp_path):
     (tmp_path / "w").write_text("x")
     answer = run(f"apex init {tmp_path / 'w'}")

@@ -14,9 +14,12 @@ from click.testing import CliRunner
 from support.engine_case import BTC, wandering_market
 
 from apex_nautilus.cli.apex import main
-from apex_nautilus.data import BARS, dataset_from_events, write_bars, write_events
+from apex_nautilus.data import BARS, Dataset, dataset_from_events, write_bars, write_events
+from apex_nautilus.data.dataset import BookRowsBuilder
+from apex_nautilus.data.external_columns import ExternalColumns
 from apex_nautilus.features import FeatureSpec, batch_book, get, names
 from apex_nautilus.features import registry as features_registry
+from apex_nautilus.features.external import ExternalSeries
 from apex_nautilus.forge import ForgeError
 from apex_nautilus.forge.lookahead import (
     compare_dataset,
@@ -213,6 +216,44 @@ def test_a_column_that_was_centred_over_all_rows_is_found_with_its_data():
     assert (leak.check, leak.name, leak.row) == ("column", "imbalance", 0)
     assert leak.whole == pytest.approx(column[0] - column.mean())
     assert leak.other == column[0]
+
+
+def outside(names_: tuple[str, ...], early_ns: int = 0) -> ExternalColumns:
+    """`dvol` published every ten seconds, joined; `early_ns` before it was."""
+    published = EVENTS["ts_init_ns"][0] + np.arange(6, dtype=np.int64) * 10 * 10**9
+    series = ExternalSeries("dvol", published - early_ns, 50.0 + np.arange(6.0))
+    return ExternalColumns(names_, {"dvol": series})
+
+
+def test_a_series_from_outside_counts_from_its_publication():
+    wanted = ("imbalance", "dvol")
+    honest = examine_events(genome(*wanted), EVENTS, BTC, moments=5, rng=rng(), external=outside(wanted))
+    assert honest.leaks == []
+    columns = rows_of(("imbalance",))(EVENTS)
+
+    def all_of_it(events: np.ndarray):
+        """Joined by the day it speaks of: a row knows the value of the ten seconds that it lies in."""
+        rows = rows_of(("imbalance",))(events)
+        last = int(events["ts_init_ns"][-1])
+        series = outside(wanted).series["dvol"]
+        after = np.searchsorted(series.published_ns, rows.ts_ns, side="right")
+        after = np.minimum(after, np.searchsorted(series.published_ns, last, side="right") - 1)
+        return dataclasses.replace(rows, features=np.column_stack([rows.features, series.value[after]]))
+
+    report = examine_events(genome(*wanted), EVENTS, BTC, moments=5, rng=rng(), rows_of=all_of_it)
+    assert columns.ts_ns.size == report.rows
+    assert {leak.name for leak in report.leaks} >= {"dvol"}
+    assert "imbalance" not in {leak.name for leak in report.leaks}
+
+
+def test_a_dataset_that_was_joined_too_early_is_found_with_its_series():
+    wanted = ("imbalance", "dvol")
+    for early_ns, found in ((0, []), (3 * 10**9, ["dvol"])):
+        builder = BookRowsBuilder(BTC, "book", wanted, 0, external=outside(wanted, early_ns))
+        arrays = builder.add(EVENTS)
+        data = Dataset(card=builder.card("events"), **arrays)
+        report = compare_dataset(data, EVENTS, wanted, moments=4, rng=rng(), external=outside(wanted))
+        assert [leak.name for leak in report.leaks] == found
 
 
 def test_a_series_that_is_known_before_it_happened_is_found():

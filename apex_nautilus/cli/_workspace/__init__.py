@@ -85,8 +85,8 @@ def lay_out(folder: Path, *, force: bool = False) -> Laid:
     Parameters
     ----------
     folder : path
-        Made, whole or not at all, when it does not exist or is empty; otherwise files are added to it one by
-        one.
+        Made, whole or not at all, when it does not exist; otherwise files are added to it one by one (an
+        empty folder is not replaced by a new one: somebody may be standing in it).
     force : bool
         Replace files that differ from ours. Others in the folder are never touched.
 
@@ -96,7 +96,7 @@ def lay_out(folder: Path, *, force: bool = False) -> Laid:
         When the folder cannot be written, or something else stands in its way.
     """
     files = workspace_files()
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists():
         _make_whole(folder, files)
         return Laid(sorted(files), [], [])
     laid = Laid([], [], [])
@@ -124,7 +124,7 @@ def _make_whole(folder: Path, files: dict[str, bytes]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, content)
         _make_folders(staging)
-        os.replace(staging, folder)  # an empty folder gives way, one that has filled meanwhile does not
+        os.rename(staging, folder)  # fails on a folder that somebody has filled meanwhile
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

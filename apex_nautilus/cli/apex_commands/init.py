@@ -29,12 +29,13 @@ def command(folder: Path, force: bool) -> None:
         laid = lay_out(folder, force=force)
     except OSError as error:
         raise click.ClickException(f"{error.filename or folder}: {error.strerror or error}") from None
-    if new:
+    if new:  # also an empty folder that was there
         click.echo(f"{folder}: a new workspace, {len(laid.written)} files")
     else:
         _tell(folder, laid)
     click.echo("\nNext, one after the other:\n")
-    click.echo(f"  cd {shlex.quote(str(folder))}")
+    if folder.resolve() != Path.cwd():
+        click.echo(f"  cd {shlex.quote(str(folder))}")
     for what, line in STEPS:
         click.echo(f"\n  # {what}\n  {line}")
     click.echo("\nREADME.md there says what each folder is for.")
