@@ -32,6 +32,7 @@ from nautilus_trader.trading.trader import Trader
 from apex_nautilus.actors import records
 from apex_nautilus.actors.agent_strategy import AgentStrategy, agent_strategy
 from apex_nautilus.actors.contest import ContestRules
+from apex_nautilus.actors.intake import CLOCKS
 from apex_nautilus.actors.pit_crew import Change, Installed, PitCrew
 from apex_nautilus.actors.reconciliation import reconcile
 from apex_nautilus.actors.recovery import recover_arena
@@ -40,7 +41,7 @@ from apex_nautilus.actors.roster import Agent, Roster, Slot
 from apex_nautilus.actors.touches import Touches
 from apex_nautilus.actors.watcher import Watcher
 from apex_nautilus.actors.watchtower import Limits, TrialBook, Verdict, Vitals, judge
-from apex_nautilus.engine import remove_if_flat, spawn, spec_of
+from apex_nautilus.engine import BAR_CLOCKS, remove_if_flat, spawn, spec_of
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
     CatalogLayout,
@@ -96,6 +97,8 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
         Wall seconds that a recycle job is waited for, engine time standing still; 0 does not wait.
     ask_for_empty_slots : bool
         Ask the Forge for genomes for slots that are empty at the start.
+    bars : bool
+        The hubs are fed by bars and not by order books.
     watch : bool
         Wake on file events (live). A backtest leaves it off and looks at marks.
     writer : str
@@ -113,6 +116,7 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
     ledger_mark_s: float = 60.0
     worker_wait_s: float = 0.0
     ask_for_empty_slots: bool = False
+    bars: bool = False
     watch: bool = False
     writer: str = "arena"
 
@@ -158,11 +162,19 @@ class ArenaController(Controller):
         self._settings = config
         self.layout = CatalogLayout(Path(config.catalog))
         self.roster = Roster([Slot(s.slot, s.instrument_id) for s in config.slots], config.capital)
-        self.crew = PitCrew(self.layout, self.roster, config.contest, known_features=feature_names("book"))
+        self.crew = PitCrew(
+            self.layout,
+            self.roster,
+            config.contest,
+            known_features=feature_names("bar")
+            if config.bars
+            else (*feature_names("book"), *feature_names("external")),
+            clocks=tuple(BAR_CLOCKS) if config.bars else CLOCKS,
+        )
         self.trials = TrialBook()
         self.load_micros: list[float] = []
         self.mismatches = 0
-        self._touches = Touches()
+        self._touches = Touches(on_bars=config.bars)
         self._strategies: dict[str, AgentStrategy] = {}
         self._swaps: dict[str, _Swap] = {}
         self._condemned: list[Agent] = []

@@ -17,9 +17,15 @@ from apex_nautilus.actors.roster import Roster, Slot
 from apex_nautilus.actors.runs import open_run
 from apex_nautilus.actors.watchtower import Limits
 from apex_nautilus.engine import (
+    BarsConfig,
     ConfigError,
     VenueConfig,
+    absolute_bars,
+    bar_batches,
+    bar_hub_config,
+    bar_run,
     batches,
+    check_bars,
     check_preload,
     check_run,
     hub_config,
@@ -59,6 +65,8 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ISO 8601 (UTC where no offset is given) or nanoseconds; start is included, end is not.
     venue : VenueConfig
         `treasury` must pay for every birth that is to happen while others hold positions.
+    bars : BarsConfig, optional
+        Run on bars; on order books where it is left out. Hubs of bars keep all history and need no `preload`.
     preload : dict of str to list of str, optional
         Features that the hubs compute from the first event on; see `FeedHubConfig`.
     capital, limits, contest, mark_s, intake_s, ledger_mark_s, worker_wait_s, ask_for_empty_slots
@@ -77,6 +85,7 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     start: str | int | None = None
     end: str | int | None = None
     venue: VenueConfig = VenueConfig()
+    bars: BarsConfig | None = None
     preload: dict[str, list[str]] | None = None
     capital: float = 200.0
     limits: Limits = Limits()
@@ -109,6 +118,7 @@ def load_arena_config(path: str | os.PathLike[str]) -> ArenaRunConfig:
         config,
         market=str((folder / config.market).resolve()),
         strategies=str((folder / config.strategies).resolve()),
+        bars=absolute_bars(config.bars, folder),
         runs=str((folder / config.runs).resolve()),
     )
 
@@ -139,6 +149,7 @@ def run_arena(
         When the market catalog lacks an instrument or its book.
     """
     _check(config)
+    bars = None if config.bars is None else bar_run(config.market, config.instrument_ids, config.bars)
     runs = Path(config.runs)
     run = open_run(config.strategies, runs, run_id or next_run_id(runs, config.name))
     try:
@@ -151,17 +162,26 @@ def run_arena(
             balance=config.venue.treasury + len(config.slots) * config.capital,
             leverage=config.venue.leverage,
             fills=config.venue.fills,
-            actors=[hub_config(i, config.preload) for i in config.instrument_ids],
+            actors=[
+                hub_config(i, config.preload, config.catalog)
+                if bars is None
+                else bar_hub_config(i, bars.paths[i])
+                for i in config.instrument_ids
+            ],
+            bar_paths=None if bars is None else bars.paths,
+            bar_costs=None if bars is None else bars.costs,
             controller=_controller(config, run.layout.root),
         )
         with open_engine(nautilus) as engine:
-            market = batches(
-                config.market,
-                config.instrument_ids,
-                start_ns=parse_time(config.start, "start"),
-                end_ns=parse_time(config.end, "end"),
-                chunk_size=config.chunk_size,
-            )
+            span = {
+                "start_ns": parse_time(config.start, "start"),
+                "end_ns": parse_time(config.end, "end"),
+                "chunk_size": config.chunk_size,
+            }
+            if bars is None:
+                market = batches(config.market, config.instrument_ids, **span)
+            else:
+                market = bar_batches(config.market, bars.paths, costs=bars.costs, **span)
             try:
                 run_market(engine, market)
             except BaseException:
@@ -197,6 +217,7 @@ def _settings(config: ArenaRunConfig, root: Path) -> ArenaConfig:
         ledger_mark_s=config.ledger_mark_s,
         worker_wait_s=config.worker_wait_s,
         ask_for_empty_slots=config.ask_for_empty_slots,
+        bars=config.bars is not None,
     )
 
 
@@ -215,6 +236,9 @@ def _check(config: ArenaRunConfig) -> None:
     try:
         Roster([Slot(s.slot, s.instrument_id) for s in config.slots], config.capital)
         check_settings(_settings(config, Path()))
+        check_bars(config.bars, config.instrument_ids)
+        if config.bars is not None and config.preload:
+            raise ConfigError("preload: hubs of bars keep all history; leave it out")
         check_preload(config.preload or {})
     except ValueError as error:
         raise ConfigError(str(error)) from None

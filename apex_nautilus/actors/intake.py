@@ -30,6 +30,7 @@ __all__ = ["MAX_BYTES", "Arrival", "Intake", "is_unfinished"]
 MAX_BYTES = 256 * 1024
 #: Clocks that a feed hub serves.
 CLOCKS = ("book", "1s")
+"""Clocks of an arena on order books."""
 _CLAIM = ".taken-"
 _UNFINISHED = (".tmp", ".part")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}")
@@ -67,10 +68,16 @@ class Intake:
     """
 
     def __init__(
-        self, layout: CatalogLayout, *, known_features: Collection[str], instruments: Collection[str]
+        self,
+        layout: CatalogLayout,
+        *,
+        known_features: Collection[str],
+        instruments: Collection[str],
+        clocks: Collection[str] = CLOCKS,
     ):
         self._layout = layout
         self._features = frozenset(known_features)
+        self._clocks = tuple(clocks)
         self._instruments = frozenset(instruments)
 
     def poll(self, living: Callable[[str], str | None], *, room: int | None = None) -> list[Arrival]:
@@ -168,10 +175,12 @@ class Intake:
                 path="instrument_id",
                 source=name,
             )
-        if genome.clock not in CLOCKS:
+        if genome.clock not in self._clocks:
+            fed = "order books" if set(self._clocks) <= set(CLOCKS) else "bars"
+            need = "an order book" if genome.clock in CLOCKS else "bars"
             raise GenomeError(
-                f"clock {genome.clock!r} needs bars; the arena feeds agents from order books "
-                f"(clocks: {', '.join(CLOCKS)})",
+                f"clock {genome.clock!r} needs {need}; the arena feeds agents from {fed} "
+                f"(clocks: {', '.join(self._clocks)})",
                 path="clock",
                 source=name,
             )

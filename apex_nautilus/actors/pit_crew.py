@@ -24,7 +24,7 @@ from apex_nautilus.actors.contest import (
     choose_opponent,
     decide_contest,
 )
-from apex_nautilus.actors.intake import Arrival, Intake, is_unfinished
+from apex_nautilus.actors.intake import CLOCKS, Arrival, Intake, is_unfinished
 from apex_nautilus.actors.roster import Agent, Roster, common_equities
 from apex_nautilus.genome import Genome, GenomeError, decode
 from apex_nautilus.store import CatalogLayout, list_champions
@@ -67,13 +67,21 @@ class PitCrew:
     """
 
     def __init__(
-        self, layout: CatalogLayout, roster: Roster, rules: ContestRules, *, known_features: Collection[str]
+        self,
+        layout: CatalogLayout,
+        roster: Roster,
+        rules: ContestRules,
+        *,
+        known_features: Collection[str],
+        clocks: Collection[str] = CLOCKS,
     ) -> None:
         self._layout = layout
         self._roster = roster
         self._rules = rules
         self._features = frozenset(known_features)
-        self._intake = Intake(layout, known_features=known_features, instruments=roster.instruments)
+        self._intake = Intake(
+            layout, known_features=known_features, instruments=roster.instruments, clocks=clocks
+        )
         self._next_look_ns = 0
 
     def installed(self) -> list[Installed]:

@@ -8,15 +8,22 @@ import math
 from nautilus_trader.common.component import MessageBus
 from nautilus_trader.model.identifiers import InstrumentId
 
-from apex_nautilus.engine import Feed, FeedHub, Subscribe
+from apex_nautilus.engine import TOUCH_CLOCK, Feed, FeedHub, Subscribe
 
 __all__ = ["Touches"]
 
 
 class Touches:
-    """Keeps the last two-sided, uncrossed touch of every instrument it was told to watch."""
+    """Keeps the last two-sided, uncrossed touch of every instrument it was told to watch.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    on_bars : bool
+        Whether the hubs are fed by bars; then the touch is the modelled one of the latest open or close.
+    """
+
+    def __init__(self, *, on_bars: bool = False) -> None:
+        self._on_bars = on_bars
         self._feeds: dict[str, Feed] = {}
         self._last: dict[str, tuple[float, float]] = {}
 
@@ -35,7 +42,8 @@ class Touches:
                 f"arena: no feed hub serves {instrument_id}; add a FeedHub actor for it to the node"
             )
         # The slowest clock and one cheap feature: what is wanted is the touch that every feed keeps.
-        request = Subscribe(agent=self, clock="1s", conflate_ms=0, features=("spread_bps",), answer=answer)
+        clock, features = (TOUCH_CLOCK, ()) if self._on_bars else ("1s", ("spread_bps",))
+        request = Subscribe(agent=self, clock=clock, conflate_ms=0, features=features, answer=answer)
         bus.send(endpoint=endpoint, msg=request)
         self._feeds[instrument_id.value] = answer[0].feed
 

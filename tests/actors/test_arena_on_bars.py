@@ -1,0 +1,93 @@
+"""The arena on recorded candles: clocks of five and fifteen minutes, a challenger that takes a slot."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from support.arena_case import catalog
+
+from apex_nautilus.actors import load_arena_config, run_arena
+from apex_nautilus.data import import_freqtrade
+from apex_nautilus.engine import ConfigError
+from apex_nautilus.genome import Constant, Genome, Node, sealed
+from apex_nautilus.genome.schema import BpsStop, Bracket, Feature, Platt, Sizing
+
+BTC, ETH = "BTCUSDT-PERP.BINANCE", "ETHUSDT-PERP.BINANCE"
+
+
+def on_bars(instrument_id: str, clock: str, *, stop_bps: float = 40.0, leverage: float = 2.0) -> Genome:
+    """Follows the last bar's return, sure of itself."""
+    return sealed(
+        Genome(
+            instrument_id=instrument_id,
+            clock=clock,
+            features=("bar_return", "bar_volatility"),
+            signal=Node(Feature(0)),
+            confidence=Node(Constant(0.0)),
+            entry_threshold=0.0,
+            calibration=Platt(0.0, math.log(0.6 / 0.4)),
+            bracket=Bracket(stop=BpsStop(stop_bps), max_hold_s=3600.0),
+            sizing=Sizing(max_leverage=leverage),
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, root):
+    """Ten days of candles of two perpetuals, two champions, and a configuration."""
+    place = tmp_path_factory.mktemp("arena-bars")
+    data = root / "tests" / "data"
+    names = ("BTC_USDT_USDT-5m-futures.feather", "ETH_USDT_USDT-5m-futures.feather")
+    import_freqtrade([data / name for name in names], place / "market")
+    catalog(
+        place / "catalog",
+        champions={"btc-1": on_bars(BTC, "5m"), "eth-1": on_bars(ETH, "15m")},
+        incoming=[],
+    )
+    write(place, "arena.json")
+    return place
+
+
+def write(place, file, /, **changes):
+    config = {
+        "schema": "apex.arena/1",
+        "name": "bars",
+        "market": "market",
+        "strategies": "catalog",
+        "slots": [{"slot": "btc-1", "instrument_id": BTC}, {"slot": "eth-1", "instrument_id": ETH}],
+        "bars": {"path": "5m"},
+        "end": "2025-04-04T00:00:00Z",
+        "mark_s": 300.0,
+        "intake_s": 300.0,
+        "ledger_mark_s": 3600.0,
+        **changes,
+    }
+    (place / file).write_text(json.dumps(config))
+    return place / file
+
+
+def test_champions_of_both_clocks_trade_and_the_books_agree(folder):
+    result = run_arena(load_arena_config(folder / "arena.json"), run_id="first")
+    assert result.finish.mismatches == 0
+    assert abs(result.finish.account_cash - result.finish.ledger_cash) < 0.005
+    assert result.finish.marks > 800  # three days of five minutes
+    for name in ("btc-1.e1", "eth-1.e1"):
+        equity = result.agents[name].equity
+        assert len(equity) >= 60  # an hour each; the one on 5m is ended for its results before the end
+        assert len(set(equity)) > 20  # it traded
+
+
+def test_the_same_run_twice_is_the_same(folder):
+    one, two = (run_arena(load_arena_config(folder / "arena.json"), run_id=name) for name in ("a", "b"))
+    assert {n: list(a.equity) for n, a in one.agents.items()} == {
+        n: list(a.equity) for n, a in two.agents.items()
+    }
+
+
+def test_preload_is_refused_as_hubs_of_bars_keep_all(folder):
+    with pytest.raises(ConfigError, match="preload: hubs of bars keep all history"):
+        load_arena_config(write(folder, "preload.json", preload={"1s": ["spread_bps"]}))
+    with pytest.raises(ConfigError, match=r"bars\.costs: nobody trades 'SOLUSDT"):
+        load_arena_config(write(folder, "costs.json", bars={"costs": {"SOLUSDT-PERP.BINANCE": "x.json"}}))
