@@ -3,8 +3,8 @@
 Nautilus ships two: the Binance adapter's message schemas, which make `OrderBookDelta` objects of a websocket
 message, and `BinanceOrderBookDeltaDataLoader` with `OrderBookDeltaDataWrangler`, which read Binance's own CSV
 of depth updates. The first gets the very file that ours gets, the second the same updates as such a CSV,
-written beforehand; both end in `ParquetDataCatalog.write_data`. Neither checks sequence, prices or crossings, orders
-batches, or refuses anything; what is compared is what both do: the same level changes into a catalog.
+written beforehand; both end in `ParquetDataCatalog.write_data`. Neither checks sequence, prices or crossings,
+orders batches, or refuses anything; what is compared is what both do: the same level changes into a catalog.
 
 The memory row is ours alone: the peak of a fresh process over an import of one file and of one four times as
 long.

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from nautilus_trader.core.datetime import unix_nanos_to_iso8601
 from nautilus_trader.model.data import Bar, OrderBookDelta, TradeTick
+from nautilus_trader.model.enums import BookAction
 from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
@@ -502,13 +503,41 @@ def _definitions(catalog_path: str | os.PathLike[str]) -> dict[str, Instrument]:
     return {i.id.value: i for i in sorted(instruments, key=lambda i: i.ts_init)}
 
 
+_File = tuple[Path, int, int]
+"""Path, first and last receive time of a data file."""
+
+
+def _from_last_clear(files: list[_File], start: int) -> tuple[list[_File], int]:
+    """Return the files, and the row group of the first, with which a reading that opens at `start` may begin.
+
+    A clear forgets all levels, so what is older than the last one before `start` need not be read. The
+    statistics of row groups tell where clears can be.
+    """
+    for k in reversed(range(len(files))):
+        path, first, _ = files[k]
+        if first >= start:
+            continue
+        with _readable(path), pq.ParquetFile(path) as file:
+            column = file.schema_arrow.get_field_index("action")
+            for group in reversed(range(file.metadata.num_row_groups)):
+                told = file.metadata.row_group(group).column(column).statistics
+                if told is not None and told.has_min_max and told.max < BookAction.CLEAR:
+                    continue
+                table = file.read_row_group(group, columns=["action", "ts_init"])
+                clear = table.column("action").to_numpy() == BookAction.CLEAR
+                if (clear & (table.column("ts_init").to_numpy() < start)).any():
+                    return files[k:], group
+    return files, 0
+
+
 def _chunks(
-    files: list[tuple[Path, int, int]], spec: InstrumentSpec, folder: str, rows: int
+    files: list[_File], spec: InstrumentSpec, folder: str, rows: int, first_group: int = 0
 ) -> Iterator[np.ndarray]:
     convert = table_to_deltas if folder == _DELTAS else table_to_trades
-    for path, _, _ in files:
+    for k, (path, _, _) in enumerate(files):
         with _readable(path), pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=rows):
+            groups = list(range(0 if k else first_group, file.metadata.num_row_groups))
+            for batch in file.iter_batches(batch_size=rows, row_groups=groups):
                 if batch.num_rows == 0:
                     continue  # an empty chunk means the end to `merge_streams`
                 yield convert(pa.Table.from_batches([batch]), spec)
@@ -584,15 +613,17 @@ def read_events(
     files = {folder: data_files(catalog_path, folder, instrument_id) for folder in (_TRADES, _DELTAS)}
     if not any(files.values()):
         raise DataError(f"{catalog_path}: no book or trades of {instrument_id} are stored")
+    group = 0
     if end is not None:
         files = {folder: [f for f in found if f[1] < end] for folder, found in files.items()}
     if start is not None:
         files[_TRADES] = [f for f in files[_TRADES] if f[2] >= start]
-    yield from _between(
-        merge_streams([_chunks(found, spec, folder, chunk_rows) for folder, found in files.items()]),
-        start,
-        end,
-    )
+        files[_DELTAS], group = _from_last_clear(files[_DELTAS], start)
+    streams = [
+        _chunks(files[_TRADES], spec, _TRADES, chunk_rows),
+        _chunks(files[_DELTAS], spec, _DELTAS, chunk_rows, group),
+    ]
+    yield from _between(merge_streams(streams), start, end)
 
 
 def _between(chunks: Iterable[np.ndarray], start: int | None, end: int | None) -> Iterator[np.ndarray]:

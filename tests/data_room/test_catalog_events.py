@@ -207,8 +207,9 @@ def test_events_that_cannot_be_stored_are_refused(tape, tmp_path):
     events = tape.events
     with pytest.raises(DataError, match="end inside a batch"):
         write_events(tmp_path, tape.instrument, events[:1])
+    half = int(np.flatnonzero(events["flags"] & FLAG_LAST)[60]) + 1
     with pytest.raises(DataError, match="back in time"):
-        write_events(tmp_path, tape.instrument, [events[100:], events[:100]])
+        write_events(tmp_path, tape.instrument, [events[half:], events[:half]])
     torn = events[:200].copy()
     inside = int(np.flatnonzero((torn["kind"] != KIND_TRADE) & (torn["flags"] == 0))[0])
     torn["ts_init_ns"][inside + 1 :] += 1
@@ -421,3 +422,41 @@ def test_what_is_not_there_is_named(tmp_path):
         list(read_events(tmp_path, "X.Y"))
     with pytest.raises(DataError, match="no book or trades"):
         list(read_events(tmp_path, BTC.id))
+
+
+def test_a_reading_that_starts_late_begins_with_the_last_clear(tape, tmp_path, monkeypatch):
+    """The same events as from the whole past, without reading it."""
+    first = tape.events[tape.events["kind"] != KIND_TRADE]
+    ends = np.flatnonzero(first["flags"] & FLAG_LAST) + 1
+    cut = int(ends[ends.size // 2])
+    ladder = Ladder()
+    ladder.apply(first[:cut])
+    at = int(first["ts_init_ns"][cut - 1])
+    clear = np.zeros(1, dtype=EVENT)
+    clear["kind"], clear["flags"], clear["ts_init_ns"] = KIND_CLEAR, FLAG_LAST, at
+    # The book is lost in the middle and comes back whole, as after a break of the sequence.
+    events = np.concatenate([first[:cut], clear, ladder.snapshot(at, at, 1), first[cut:]])
+    monkeypatch.setattr("apex_nautilus.data.catalog._ROW_GROUP", 100)
+    with CatalogWriter(tmp_path, tape.instrument, rows_per_file=300) as writer:
+        for part in np.array_split(events, 20):
+            writer.append(part)
+        writer.commit()
+    read = 0
+
+    def counted(table, spec):
+        nonlocal read
+        read += table.num_rows
+        return table_to_deltas(table, spec)
+
+    monkeypatch.setattr("apex_nautilus.data.catalog.table_to_deltas", counted)
+    times = np.unique(events["ts_init_ns"])
+    for start in (times[3], times[times.size // 3], at - 1, at, at + 1, times[-5], times[-1] + 1):
+        read = 0
+        mine = list(read_events(tmp_path, tape.instrument.id, int(start)))
+        needed = read
+        with monkeypatch.context() as patch:
+            patch.setattr("apex_nautilus.data.catalog._from_last_clear", lambda files, start: (files, 0))
+            read = 0
+            whole = list(read_events(tmp_path, tape.instrument.id, int(start)))
+        assert len(mine) == 0 == len(whole) or (np.concatenate(mine) == np.concatenate(whole)).all()
+        assert needed < read if start > at else needed <= read
