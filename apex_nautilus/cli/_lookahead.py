@@ -17,7 +17,7 @@ from apex_nautilus.data import (
 )
 from apex_nautilus.data.bars import MINUTES, minutes_of, resample
 from apex_nautilus.data.external_columns import ExternalColumns
-from apex_nautilus.engine import BacktestConfig, data_span, load_config, parse_time, run_backtest
+from apex_nautilus.engine import load_config, run_backtest
 from apex_nautilus.engine.config import BACKTEST_SCHEMA
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.forge import ForgeError
@@ -164,16 +164,15 @@ def examine_backtest(path: Path, *, moments: int, seed: int) -> Reports:
     """Run a backtest whole and cut at moments; what agents did before the cut must be the same."""
     config = load_config(path)
     rng = np.random.default_rng(seed)
-    spans = [data_span(config.catalog, i) for i in config.instrument_ids]
-    lo = max(min(s[0] for s in spans), parse_time(config.start, "start") or 0)
-    hi = min(max(s[1] for s in spans), parse_time(config.end, "end") or max(s[1] for s in spans))
-    whole = _fills(config)
+    result = run_backtest(config, write=False)
+    lo, hi = result.start_ns, result.end_ns
+    whole = {agent.slot: agent.fills for agent in result.agents}
     leaks: dict[str, Leak] = {}
     compared = 0
     for moment in np.sort(rng.integers(lo + (hi - lo) // 10, hi, size=moments)).tolist():
-        cut = _fills(msgspec.structs.replace(config, end=moment))
+        shorter = run_backtest(msgspec.structs.replace(config, end=moment), write=False)
+        cut = {agent.slot: agent.fills for agent in shorter.agents}
         for slot, fills in whole.items():
-            # Those of the very last book before the cut may wait for an event that does not come.
             before = [f for f in fills if f.ts_ns < moment]
             others = [f for f in cut[slot] if f.ts_ns < moment]
             compared += len(before)
@@ -187,10 +186,6 @@ def examine_backtest(path: Path, *, moments: int, seed: int) -> Reports:
         sum(map(len, whole.values())), moments, {"orders": compared}, slots, list(leaks.values())
     )
     return [(f"{path.name}: {len(slots)} agents, {moments} cuts", report)]
-
-
-def _fills(config: BacktestConfig) -> dict[str, list[Any]]:
-    return {agent.slot: agent.fills for agent in run_backtest(config, write=False).agents}
 
 
 def _fill_leak(slot: str, at: int, before: list[Any], others: list[Any], moment: int) -> Leak:

@@ -127,7 +127,8 @@ def test_keys_in_a_file_are_refused_and_never_shown(folder):
 @pytest.mark.parametrize(
     ("name", "secret"),
     [
-        ("api_key", True), ("API-KEY", True), ("binanceApiSecret", True), ("password", True), ("secret", True),
+        ("api_key", True), ("API-KEY", True), ("binanceApiSecret", True), ("password", True),
+        ("secret", True),
         ("private_key", True), ("access_token", True), ("credentials", True),
         ("key", False), ("order_id_tag", False), ("tokens", False), ("keyboard", False), ("secretary", False),
         ("passive", False),
