@@ -31,7 +31,10 @@ class SlowTwin:
     now: int = 0
     boundary: int = 0
     trades: list[tuple[int, int, int, int]] = field(default_factory=list)
+    buy_times: list[int] = field(default_factory=list)
+    sell_times: list[int] = field(default_factory=list)
     books: list[tuple[list, list]] = field(default_factory=list)  # the top ten of each whole book
+    taken: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
     mid_times: list[int] = field(default_factory=list)
     mids: list[float] = field(default_factory=list)
     books_at_last_row: int = 0
@@ -55,6 +58,8 @@ class SlowTwin:
         self.now = ts
         if kind == KIND_TRADE:
             self.trades.append((ts, price, size, side))
+            if side:
+                (self.buy_times if side > 0 else self.sell_times).append(ts)
             return
         if kind == KIND_CLEAR:
             if side >= 0:
@@ -73,6 +78,8 @@ class SlowTwin:
             ([(p, self.bids[p]) for p in sorted(self.bids, reverse=True)[:10]],
              [(p, self.asks[p]) for p in sorted(self.asks)[:10]])
         )  # fmt: skip
+        for side in (0, 1):
+            self.taken[side].append(self._taken_off(side))
         bid, ask = max(self.bids), min(self.asks)
         self.mid_times.append(ts)
         self.mids.append((bid + ask) / 2)
@@ -125,8 +132,8 @@ class SlowTwin:
         if family == "realised_volatility":
             return self._volatility(oldest * width, width)
         if family.startswith("queue_depletion"):
-            return self._depletion("bid" in family, oldest * width, int(number))
-        recent = [t for t in self.trades[-20_000:] if t[0] // width >= oldest]
+            return self._depletion(0 if "bid" in family else 1, oldest * width, int(number))
+        recent = self.trades[bisect_left(self.trades, oldest * width, key=lambda trade: trade[0]) :]
         if family == "trade_sign_imbalance":
             recent = [(ts, price, 1, side) for ts, price, _, side in recent]
             family = "trade_imbalance"
@@ -138,23 +145,25 @@ class SlowTwin:
         return (bought - sold) / (bought + sold) if bought + sold else 0.0
 
     def _intensity(self, events: str, tau: str, at: int) -> float:
-        """The whole sum of exponentials, back to the first event."""
-        sign = {"buys": 1, "sells": -1}.get(events)
-        times = self.mid_times if sign is None else [t[0] for t in self.trades if t[3] == sign]
+        """The sum of exponentials, back to where they are below the rounding of one."""
         seconds = {"100ms": 0.1, "1s": 1.0}[tau]
-        return float(np.exp((np.array(times, dtype=np.int64) - at) / (seconds * SECOND)).sum()) / seconds
+        times = {"buys": self.buy_times, "sells": self.sell_times, "books": self.mid_times}[events]
+        recent = times[bisect_left(times, at - round(40 * seconds * SECOND)) :]
+        return sum(math.exp((t - at) / (seconds * SECOND)) for t in recent) / seconds
 
-    def _depletion(self, bids: bool, start: int, seconds: int) -> float:
-        side, sign = (0, 1) if bids else (1, -1)
-        taken = 0
-        for k in range(max(bisect_left(self.mid_times, start), 1), len(self.books)):
-            (p0, q0), (p1, q1) = self.books[k - 1][side][0], self.books[k][side][0]
-            if p1 == p0:
-                taken += max(q0 - q1, 0)
-            elif (p1 - p0) * sign < 0:
-                taken += q0
-        shown = [book[side][0][1] for book in self.books[bisect_left(self.mid_times, start) :]]
-        return taken / seconds / np.mean(shown) if shown else 0.0
+    def _depletion(self, side: int, start: int, seconds: int) -> float:
+        first = bisect_left(self.mid_times, start)
+        shown = [book[side][0][1] for book in self.books[first:]]
+        return sum(self.taken[side][first:]) / seconds / (sum(shown) / len(shown)) if shown else 0.0
+
+    def _taken_off(self, side: int) -> int:
+        """What the best queue of a side has lost between the last two books."""
+        if len(self.books) < 2:
+            return 0
+        (p0, q0), (p1, q1) = (book[side][0] for book in self.books[-2:])
+        if p1 == p0:
+            return max(q0 - q1, 0)
+        return q0 if (p1 < p0) == (side == 0) else 0
 
     def _flow(self, levels: int) -> float:
         flow, queues = 0, []
