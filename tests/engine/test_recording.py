@@ -17,17 +17,21 @@ from click.testing import CliRunner
 
 from apex_nautilus.cli.data_commands.record import command
 from apex_nautilus.data import load_instrument, read_bars, read_events
+from apex_nautilus.engine import ConfigError
+from apex_nautilus.engine.recording import load_record_config
 from apex_nautilus.features import FLAG_LAST, KIND_CLEAR, KIND_TRADE
 from tests.support.venue_streams import (
     Session,
     Stream,
     VenueStreams,
+    binance_session,
     bybit_rest,
     bybit_streams,
     read_session,
 )
 
 CAPTURE = Path(__file__).parents[1] / "data" / "bybit_v5_20260809.jsonl.gz"
+BINANCE = CAPTURE.with_name("btcusdt_usdm_20240808.gz")
 LINEAR, SPOT = "/v5/public/linear", "/v5/public/spot"
 SYMBOLS = {LINEAR: "DOGEUSDT", SPOT: "ETHUSDT"}
 IDS = {LINEAR: "DOGEUSDT-LINEAR.BYBIT", SPOT: "ETHUSDT-SPOT.BYBIT"}
@@ -307,3 +311,119 @@ def test_what_hinders_a_recording_is_told_in_time_and_never_waited_for(tmp_path,
         outcomes = run_all(*configs)
     for outcome, (_, _, message) in zip(outcomes, cases, strict=True):
         assert message in outcome["error"]
+
+
+def venue_json(**fields: object) -> dict:
+    return {"venue": "bybit", "instruments": [IDS[LINEAR]]} | fields
+
+
+@pytest.mark.parametrize(
+    ("described", "fields", "message"),
+    [
+        (venue_json(api_key="x"), {}, "venues[0]: Object contains unknown field `api_key`"),
+        (venue_json(venue="kraken"), {}, "venues[0].venue: Invalid enum value 'kraken'"),
+        (venue_json(depth=100), {}, "venues[0].depth: Bybit sends books of 1, 50, 200, 500, 1000 levels"),
+        (venue_json(instruments=[]), {}, "venues[0].instruments: at least one"),
+        (
+            venue_json(instruments=["BTCUSDT-PERP.BINANCE"]),
+            {},
+            "venues[0].instruments[0]: 'BTCUSDT-PERP.BINANCE' is",
+        ),
+        (
+            venue_json(instruments=[IDS[LINEAR]] * 2),
+            {},
+            "venues[0].instruments[1]: DOGEUSDT-LINEAR.BYBIT is named",
+        ),
+        (
+            venue_json(base_url_http="http://x"),
+            {},
+            "venues[0].base_url_ws: give base_url_http and base_url_ws",
+        ),
+        (
+            venue_json(base_url_http="x", base_url_ws="ws://x"),
+            {},
+            "venues[0].base_url_http: 'x' does not begin",
+        ),
+        (venue_json(), {"bars": []}, "bars: name their lengths"),
+        (venue_json(), {"bars": ["1w"]}, "bars[0]: '1w' is no length of time"),
+        (venue_json(), {"flush_s": 0.0}, "flush_s: must be finite and positive"),
+        (venue_json(), {"name": "../x"}, "name: '../x' may hold letters"),
+        (venue_json(), {"schema": "apex.record/2"}, "schema: Invalid enum value"),
+        (
+            venue_json(venue="binance-usdm", instruments=["X-PERP.BINANCE"], depth=20),
+            {},
+            "venues[0].depth: must be",
+        ),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_told_by_file_and_field(tmp_path, described, fields, message):
+    path = write_config(tmp_path, described, **fields)
+    with pytest.raises(ConfigError) as caught:
+        load_record_config(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["bybit", "binance"])
+def test_the_configurations_that_come_along_can_be_read(name):
+    folder = Path(__file__).parents[2] / "configs" / "record"
+    config = load_record_config(folder / f"{name}.json")
+    assert Path(config.catalog) == folder.parents[1] / "catalog" / "market"
+    assert config.venues
+
+
+def test_a_binance_session_is_recorded_with_its_snapshot_and_what_follows_it(tmp_path):
+    rest, streams = binance_session(BINANCE, "BTCUSDT", 400)
+    with VenueStreams(rest, streams) as venue:
+        described = {
+            "venue": "binance-usdm",
+            "instruments": ["BTCUSDT-PERP.BINANCE"],
+            "depth": 1000,
+            "base_url_http": venue.http,
+            "base_url_ws": venue.ws,
+        }
+        config = write_config(tmp_path, described)
+        (report,) = record_all(config, venue)
+    assert not report["refused"]
+    spec = load_instrument(tmp_path / "catalog", "BTCUSDT-PERP.BINANCE")
+    assert (spec.tick, spec.lot, spec.min_notional) == (0.1, 0.001, 100.0)
+    assert (spec.maker_fee, spec.taker_fee) == (0.0002, 0.0005)
+    precision = (spec.price_precision, spec.size_precision)
+    first = json.loads(rest["/fapi/v1/depth"]({"symbol": "BTCUSDT"}))
+    book = {1: {}, -1: {}}
+    expected = []
+    for message in [first, *(json.loads(text)["data"] for text in texts(streams, "depth"))]:
+        last = message.get("lastUpdateId", message.get("u"))
+        if last < first["lastUpdateId"]:
+            continue  # older than the snapshot
+        names = ("bids", "asks") if message is first else ("b", "a")
+        for side, name in zip((1, -1), names, strict=True):
+            for price, size in message[name]:
+                book[side].pop(units(price, precision[0]), None)
+                if units(size, precision[1]):
+                    book[side][units(price, precision[0])] = units(size, precision[1])
+        expected.append((last, dict(book[1]), dict(book[-1])))
+    events = np.concatenate(list(read_events(tmp_path / "catalog", "BTCUSDT-PERP.BINANCE")))
+    stored = [(sequence, bids, asks) for _, sequence, bids, asks in stored_books(events)]
+    assert len(stored) == len(expected) > 380
+    for mine, theirs in zip(stored, expected, strict=True):
+        assert mine == theirs
+    trades = [json.loads(text)["data"] for text in texts(streams, "aggTrade")]
+    trades = [t for t in trades if t["e"] == "aggTrade"]
+    (bar,) = read_bars(tmp_path / "catalog", "BTCUSDT-PERP.BINANCE-1-MINUTE-LAST-EXTERNAL")
+    assert [int(bar[name]) for name in bar.dtype.names] == [
+        1723161300_000_000_000,  # the full minute: Binance's own close is a millisecond before it
+        *(units(p, precision[0]) for p in ("61800.00", "61820.00", "61790.10", "61810.50")),
+        units("12.345", precision[1]),
+    ]
+    assert [
+        (int(t["sequence"]), int(t["price"]), int(t["size"]), int(t["side"]))
+        for t in events[events["kind"] == KIND_TRADE]
+    ] == [
+        (t["a"], units(t["p"], precision[0]), units(t["q"], precision[1]), -1 if t["m"] else 1)
+        for t in trades
+    ]
+
+
+def texts(streams: dict[str, Stream], topic: str) -> list[str]:
+    return [text for path, s in streams.items() if topic in path for _, text in s.messages]

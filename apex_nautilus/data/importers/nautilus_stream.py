@@ -50,6 +50,7 @@ __all__ = ["import_nautilus_stream"]
 
 _CHUNK_EVENTS = 100_000
 _MS = 1_000_000
+_ROUNDING_NS = 512
 _LENGTHS_NS = {"SECOND": 10**9, "MINUTE": 60 * 10**9, "HOUR": 3600 * 10**9, "DAY": 86_400 * 10**9}
 _KINDS = ("order_book_deltas", "trade_tick", "bar", "quote_tick")
 _IDS_HELD = 10_000
@@ -91,7 +92,8 @@ class _Book:
             events["flags"] = 0
             events["flags"][-1] = FLAG_LAST
             flags = message.column("flags").to_numpy()
-            snapshot = bool((flags & RecordFlag.F_SNAPSHOT).any())
+            # Binance's adapter flags no snapshot, but clears the book in front of it, as every adapter does.
+            snapshot = bool((flags & RecordFlag.F_SNAPSHOT).any() or (events["kind"] == KIND_CLEAR).any())
             update = int(message.column("order_id").to_numpy().max()) if self._counts_up else 0
             batch = self._take(events, update, snapshot)
             if batch is not None:
@@ -199,9 +201,10 @@ def _bars(
     newest = 0
     for message in source:
         bars = table_to_bars(pa.Table.from_batches([message]), spec)
-        # Binance closes a bar a millisecond before the full minute.
+        # Binance closes a bar a millisecond before the full minute, and Nautilus reckons that in doubles.
         close = message.column("ts_event").to_numpy().astype(np.int64)
-        close = np.where(close % length == length - _MS, close + _MS, close)
+        short = -close % length
+        close = np.where(short <= _MS + _ROUNDING_NS, close + short, close)
         for i in range(bars.size):
             rows.rows += 1
             if close[i] % length:
