@@ -12,6 +12,7 @@ change here and nowhere else.
 - `load_config` and `run_backtest` run agents over recorded books; `nautilus_config`, `open_engine`,
   `run_market` and `batches` are the parts of it, for runs of another kind.
 - `write_report` turns series, trades and events into one HTML file.
+- `recording` (imported by its own name, as the venues' adapters take a while to load) listens to live feeds.
 """
 
 from apex_nautilus.engine.backtest import (
