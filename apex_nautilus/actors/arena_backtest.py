@@ -163,7 +163,7 @@ def run_arena(
             leverage=config.venue.leverage,
             fills=config.venue.fills,
             actors=[
-                hub_config(i, config.preload, config.catalog)
+                hub_config(i, config.preload, config.market)
                 if bars is None
                 else bar_hub_config(i, bars.paths[i])
                 for i in config.instrument_ids

@@ -361,8 +361,10 @@ def _positive(value: float, field: str) -> None:
 # -------------------------------------------------------------------------------
 
 
-def hub_config(instrument_id: str, preload: dict[str, list[str]] | None = None) -> ImportableActorConfig:
-    """The feed hub of one instrument; see `FeedHubConfig` for `preload`."""
+def hub_config(
+    instrument_id: str, preload: dict[str, list[str]] | None = None, external: str | None = None
+) -> ImportableActorConfig:
+    """The feed hub of one instrument; see `FeedHubConfig` for `preload` and `external`."""
     return ImportableActorConfig(
         actor_path=f"{_HUB}:FeedHub",
         config_path=f"{_HUB}:FeedHubConfig",
@@ -370,6 +372,7 @@ def hub_config(instrument_id: str, preload: dict[str, list[str]] | None = None) 
             "component_id": f"FeedHub-{instrument_id}",
             "instrument_id": instrument_id,
             "preload": preload,
+            "external": external,
         },
     )
 

@@ -30,6 +30,7 @@ from nautilus_trader.model.enums import BookType
 from nautilus_trader.model.identifiers import InstrumentId
 
 from apex_nautilus.engine.decode import EventDecoder
+from apex_nautilus.engine.external_data import EXTERNAL_TOPIC, ExternalSource, ExternalValue, split_external
 from apex_nautilus.features import (
     KIND_LEVEL,
     SIDE_ASK,
@@ -72,6 +73,8 @@ __all__ = [
 NEVER_NS = 2**63 - 1
 """A time that does not come."""
 
+_ANY_FEATURE = "imbalance"
+
 _IDLE_FEED_NS = 60_000_000_000
 """How long a feed that nobody uses is kept up: a successor finds the history of its predecessor's features,
 while a feed for each genome that ever came would make every event slower for good."""
@@ -94,7 +97,8 @@ class Subscription:
     Attributes
     ----------
     columns : ndarray of intp
-        Where the agent's features stand in ``feed.row``, in the order in which it named them.
+        Where the agent's features stand in the feed's memory, counted from the row's first column, in the
+        order in which it named them.
     warmup : (int, int, int)
         Rows, nanoseconds and trades that the agent's features need before their first row counts.
     wake_ns : int
@@ -148,10 +152,13 @@ class FeedHubConfig(ActorConfig, frozen=True, kw_only=True):
         Features that are computed from the first event on, though no agent asks yet: clock (``book``,
         ``book@100`` for rows at least 100 ms apart, ``1s``) to feature names. Agents born later then see
         the values they would have seen from the start.
+    external : str, optional
+        The catalog whose external series are read; see `apex_nautilus.engine.external_data`.
     """
 
     instrument_id: InstrumentId
     preload: dict[str, list[str]] | None = None
+    external: str | None = None
 
 
 class Feed:
@@ -176,6 +183,7 @@ class Feed:
         "_arguments",
         "_begun",
         "_evaluations",
+        "_external",
         "_floats",
         "_period_ns",
         "_trades",
@@ -184,6 +192,7 @@ class Feed:
         "features",
         "memory",
         "row_closed",
+        "source",
         "unused_since_ns",
     )
 
@@ -198,7 +207,9 @@ class Feed:
         size_precision: int,
         clock: str,
         conflate_ms: int,
+        source: ExternalSource | None = None,
     ) -> None:
+        self.source = source
         self.clock = clock
         self.conflate_ms = conflate_ms
         self._begun = False
@@ -208,7 +219,18 @@ class Feed:
         self._build(names)
 
     def _build(self, names: Sequence[str]) -> None:
-        self.features = BookFeatures(names, clock=self.clock, conflate_ms=self.conflate_ms, **self._arguments)
+        computed, self._external = split_external(names)
+        if self._external and self.source is None:
+            raise FeatureError(f"{', '.join(self._external)}: this feed has no source of external features")
+        self.features = BookFeatures(
+            computed or (_ANY_FEATURE,),  # the rows come of computing something
+            clock=self.clock,
+            conflate_ms=self.conflate_ms,
+            more_columns=len(self._external),
+            **self._arguments,
+        )
+        for name in self._external:
+            self.source.ask(name)  # pyright: ignore[reportOptionalMemberAccess]
         self.memory = self.features.memory
         self._floats = self.memory.view(np.float64)
         self._period_ns = int(self.features.memory[PERIOD_NS])
@@ -267,16 +289,22 @@ class Feed:
         """
         if self.has_begun:
             raise RuntimeError("a feed cannot grow once it has begun; open another one")
-        known = self.features.names
+        known = self.names
         self._build([*known, *(n for n in dict.fromkeys(names) if n not in known)])
 
     def covers(self, names: Sequence[str]) -> bool:
         """Whether every feature of `names` is computed."""
-        return set(names) <= set(self.features.names)
+        return set(names) <= set(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features of the row, those from outside last."""
+        return (*self.features.names, *self._external)
 
     def columns_of(self, names: Sequence[str]) -> np.ndarray:
         """Where `names` stand in the row, (len(names),) int64."""
         place = {name: i for i, name in enumerate(self.features.names)}
+        place |= {name: self.features.more_at + i for i, name in enumerate(self._external)}
         return np.array([place[name] for name in names], dtype=np.int64)
 
     def take_deltas(self, decoder: EventDecoder, deltas: OrderBookDeltas) -> bool:
@@ -296,6 +324,8 @@ class Feed:
         self.row_closed = status >= STATUS_ROW
         if self._period_ns:
             self._note_age()
+        if self.row_closed and self._external and self.source is not None:
+            self.source.row(self._external, self.features.row_ts_ns, self.features.more)
         return bool(status & STATUS_PATH)
 
     def seed_from(self, other: Feed) -> None:
@@ -335,6 +365,7 @@ class FeedHub(Actor):
         self._subscriptions: list[Subscription] = []
         self._decoder: Any = None  # an EventDecoder from the start on
         self._precisions = (0, 0)
+        self._external = ExternalSource(config.instrument_id.value, config.external)
 
     @staticmethod
     def endpoint_of(instrument_id: InstrumentId) -> str:
@@ -364,6 +395,7 @@ class FeedHub(Actor):
             self._preloaded.append(self._feed_for(*parse_clock(clock), tuple(names)))
         self.msgbus.register(endpoint=self.endpoint_of(self.instrument_id), handler=self._on_subscribe)
         self.msgbus.register(endpoint=self.leave_endpoint_of(self.instrument_id), handler=self.leave)
+        self.msgbus.subscribe(topic=EXTERNAL_TOPIC, handler=self.on_external)
         # Unmanaged: the features keep their own ladder, so the data engine need not keep a second book.
         self.subscribe_order_book_deltas(self.instrument_id, book_type=BookType.L2_MBP, managed=False)
         self.subscribe_trade_ticks(self.instrument_id)
@@ -372,6 +404,11 @@ class FeedHub(Actor):
         """Close the endpoints."""
         self.msgbus.deregister(endpoint=self.endpoint_of(self.instrument_id), handler=self._on_subscribe)
         self.msgbus.deregister(endpoint=self.leave_endpoint_of(self.instrument_id), handler=self.leave)
+        self.msgbus.unsubscribe(topic=EXTERNAL_TOPIC, handler=self.on_external)
+
+    def on_external(self, message: ExternalValue) -> None:
+        """Take a value published from outside; rows from now on see it."""
+        self._external.take(message)
 
     def _on_subscribe(self, request: Subscribe) -> None:
         request.answer.append(self.join(request.agent, request.clock, request.conflate_ms, request.features))
@@ -436,6 +473,7 @@ class FeedHub(Actor):
             size_precision=size_precision,
             clock=clock,
             conflate_ms=conflate_ms,
+            source=self._external,
         )
         begun = next((other for other in self._feeds if other.has_begun), None)
         if begun is not None:
@@ -484,4 +522,5 @@ def check_preload(preload: Mapping[str, Sequence[str]]) -> None:
     """Raise ValueError, naming the clock or feature, where a hub could not compute `preload`."""
     for clock, names in preload.items():
         name, conflate_ms = parse_clock(clock)
-        BookFeatures(tuple(names), price_precision=0, size_precision=0, clock=name, conflate_ms=conflate_ms)
+        computed = split_external(tuple(names))[0] or (_ANY_FEATURE,)
+        BookFeatures(computed, price_precision=0, size_precision=0, clock=name, conflate_ms=conflate_ms)

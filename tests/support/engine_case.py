@@ -20,6 +20,7 @@ from apex_nautilus.engine import (
     run_market,
 )
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_LEVEL, KIND_TRADE
+from apex_nautilus.features.header import ROW_AT
 from apex_nautilus.risk import InstrumentSpec
 
 BTC = InstrumentSpec(
@@ -117,7 +118,8 @@ class Scripted(ApexStrategy):
 
     def on_feed_row(self, feed: Feed) -> None:
         self.calls.append(("row", feed.ts_ns))
-        row = tuple(feed.features.row[self._subscription.columns].tolist())
+        at = feed.memory[ROW_AT] + self._subscription.columns
+        row = tuple(feed.memory.view(np.float64)[at].tolist())
         self.seen.append((feed.ts_ns, feed.bid, feed.ask, row))
         if self.rows == self.config.retire_at:
             self.retire("told")
@@ -162,6 +164,7 @@ def run_agents(
     batched: bool = True,
     controller=None,
     preload: dict[str, list[str]] | None = None,
+    external: str | None = None,
     chunk_size: int = 100_000,
 ) -> float:
     """Run agents over events through a catalog; return the change of the account's balance."""
@@ -174,7 +177,7 @@ def run_agents(
         quote="USDT",
         balance=100_000.0,
         fills=fills,
-        actors=[hub_config(BTC.id, preload)],
+        actors=[hub_config(BTC.id, preload, external)],
         controller=controller,
     )
     with open_engine(config) as engine:
