@@ -14,6 +14,17 @@ from apex_nautilus.data import build_dataset
 from apex_nautilus.data.build import DEFAULT_HALF_SPREAD_BPS
 from apex_nautilus.data.dataset import DEPTHS
 from apex_nautilus.features import names
+from apex_nautilus.risk import BarCosts
+from apex_nautilus.risk.cost_file import decode_cost_file
+
+
+def _costs(path: Path, instrument: str, clock: str) -> BarCosts:
+    if clock in ("book", "1s"):
+        raise click.UsageError(f"--costs is a model of bars, and the clock {clock} has a book")
+    try:
+        return decode_cost_file(path.read_bytes(), str(path), instrument_id=instrument)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @click.command()
@@ -47,6 +58,13 @@ from apex_nautilus.features import names
     show_default=True,
     help="Modelled half spread of bars.",
 )
+@click.option(
+    "--costs",
+    "costs_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    help="Cost model of bars (apex data fit-costs), of the shortest bars stored; it has its own half spread.",
+)
 @catalog_option
 @json_option
 def command(
@@ -57,6 +75,7 @@ def command(
     depth: str,
     conflate_ms: int,
     half_spread_bps: float,
+    costs_file: Path | None,
     catalog: Path,
     as_json: bool,
 ) -> None:
@@ -66,9 +85,11 @@ def command(
     """
     kind = "book" if clock in ("book", "1s") else "bar"
     wanted = names(kind) if features is None else tuple(n.strip() for n in features.split(",") if n.strip())
+    costs = None if costs_file is None else _costs(costs_file, instrument, clock)
     with clear_errors(), progress_line("events", quiet=as_json) as show:
         built = build_dataset(
             catalog, instrument, clock, wanted, out, conflate_ms=conflate_ms, half_spread_bps=half_spread_bps,
+            bar_costs=costs,
             depth=int(depth), progress=None if show is None else lambda at: show(at.done, at.total),
         )  # fmt: skip
     if as_json:
