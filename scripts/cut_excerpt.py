@@ -2,7 +2,7 @@
 
     python scripts/cut_excerpt.py capture SOURCE.gz TARGET.gz --seconds 90
     python scripts/cut_excerpt.py capture SOURCE.gz TARGET.gz --seconds 40 --ticker-every 0
-    python scripts/cut_excerpt.py bybit SOURCE.jsonl.zst TARGET.jsonl.gz --keep ws.2:DOGEUSDT --keep ws.3:ETHUSDT
+    python scripts/cut_excerpt.py bybit SOURCE.zst TARGET.gz --keep ws.2:DOGEUSDT --keep ws.3:ETHUSDT
     python scripts/cut_excerpt.py candles SOURCE.feather TARGET.feather --from 2025-04-01 --days 10
 
 The gzip stream carries no name and no time, so that cutting again gives the same bytes.
@@ -50,8 +50,8 @@ def cut_capture(source: Path, target: Path, seconds: float, ticker_every: int = 
 def cut_bybit(source: Path, target: Path, keep: set[tuple[str, str]]) -> int:
     """Copy the lines of some symbols of cryptofeed's recording of Bybit; return how many.
 
-    `keep` holds (connection, symbol). Of the REST answers only those symbols are left; other lines (the header,
-    connections, answers to subscriptions) stay.
+    `keep` holds (connection, symbol). Of the REST answers only those symbols are left; other lines (the
+    header, connections, answers to subscriptions) stay.
     """
     symbols = {symbol for _, symbol in keep}
     out: list[bytes] = []

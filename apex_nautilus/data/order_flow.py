@@ -1,4 +1,4 @@
-"""Order flow and price by interval, out of the catalog: what the regression of the price on order flow needs."""
+"""Order flow and price by interval, out of the catalog: what a regression of one on the other needs."""
 
 from __future__ import annotations
 

@@ -76,8 +76,8 @@ def least_squares(y: np.ndarray, *regressors: np.ndarray, lags: int | None = Non
     Raises
     ------
     ValueError
-        When lengths differ, a value is not finite, there are fewer than k + 3 observations, `y` does not vary, or
-        the regressors are collinear (one that does not vary is collinear with the intercept).
+        When lengths differ, a value is not finite, there are fewer than k + 3 observations, `y` does not
+        vary, or the regressors are collinear (one that does not vary is collinear with the intercept).
     """
     y = np.asarray(y, dtype=np.float64)
     n, k = y.size, len(regressors)

@@ -1,4 +1,4 @@
-"""Bybit captures: the venue's rules, the venue's own touch, a book of dictionaries, and every kind of damage."""
+"""Bybit captures: the venue's rules, its own touch, a book of dictionaries, and every kind of damage."""
 
 from __future__ import annotations
 

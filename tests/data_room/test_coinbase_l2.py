@@ -226,7 +226,7 @@ def test_files_that_make_no_book_are_refused_and_leave_nothing(tmp_path):
         with pytest.raises(ImportRefused, match=match):
             import_coinbase_l2(paths, tmp_path / "catalog")
         assert not list((tmp_path / "catalog").rglob("*.parquet"))
-    with pytest.raises(DataError, match="BASE-QUOTE.COINBASE"):
+    with pytest.raises(DataError, match=r"BASE-QUOTE\.COINBASE"):
         import_coinbase_l2([raw], tmp_path / "catalog", "BTCUSD")
 
 

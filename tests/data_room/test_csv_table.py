@@ -161,6 +161,16 @@ def test_bad_trades_are_counted_with_their_line(tmp_path):
     assert not list((tmp_path / "other").rglob("*.parquet"))
 
 
+@pytest.mark.parametrize("name", [LTC, "ABCUSDT-PERP.BINANCE"])
+def test_a_few_odd_numbers_do_not_make_the_grid_finer(tmp_path, name):
+    head, *rows = trades_text(300).splitlines(keepends=True)
+    rows[7] = "1750525207000,80.00001,1.5,buy,1007\n"
+    path = packed(tmp_path / "t.csv", head + "".join(rows))
+    report = import_csv([path], tmp_path / "c", name, what="trades", columns=LTC_MAP, max_bad_share=0.1)
+    assert report.refused == {"off_grid": 1}
+    assert load_instrument(tmp_path / "c", name).price_precision == 2
+
+
 LEVELS = """local,exchange,flag,book,px,qty
 1750525200000,1750525199990,true,bid,99.9,1
 1750525200000,1750525199990,true,bid,99.8,2

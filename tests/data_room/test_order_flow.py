@@ -29,7 +29,7 @@ SPEC = InstrumentSpec(
 
 
 def slow(events, spec, seconds):
-    """Count interval by interval with dictionaries: {end: (mid change in ticks, flow, signed volume, books)}."""
+    """Count interval by interval with dictionaries: {end: (mid change, flow, volume, books)}."""
     bids: dict[int, int] = {}
     asks: dict[int, int] = {}
     touch = mid = None

@@ -45,9 +45,10 @@ def command(
 ) -> None:
     """Regress the price on order-flow imbalance.
 
-    For intervals of each length: the change of the mid-price in ticks on the order-flow imbalance at the touch
-    (Cont, Kukanov & Stoikov 2014), in base units, with Newey-West errors; beside it the share of variance that
-    the trades' signed volume explains, alone and together with it, where the catalog has trades.
+    For intervals of each length: the change of the mid-price in ticks on the order-flow imbalance at the
+    touch (Cont, Kukanov & Stoikov 2014), in base units, with Newey-West errors; beside it the share of
+    variance that the trades' signed volume explains, alone and together with it, where the catalog has
+    trades.
     """
     from apex_nautilus.cli._ofi_page import Measured, write_page
     from apex_nautilus.stats.ofi_regression import ofi_regression
@@ -60,7 +61,8 @@ def command(
                     fits = ofi_regression(flow.mid_change, flow.ofi, flow.trade_imbalance)
                 except ValueError as e:
                     raise click.ClickException(
-                        f"{name}, intervals of {flow.seconds} s: {e}; a longer recording or another interval helps"
+                        f"{name}, intervals of {flow.seconds} s: {e}; "
+                        "a longer recording or another interval helps"
                     ) from e
                 measured.append(Measured(name, flow, fits))
         if page is not None:

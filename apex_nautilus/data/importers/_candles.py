@@ -90,8 +90,8 @@ def write_candles(
     ):
         if values.max() * 10.0**decimals > _LARGEST:
             raise ImportRefused(
-                f"{', '.join(names)}: a {name} of {values.max():g} with {decimals} decimals needs more than 64 "
-                "bits; mend or remove the candle"
+                f"{', '.join(names)}: a {name} of {values.max():g} with {decimals} decimals needs more than "
+                "64 bits; mend or remove the candle"
             )
     bars = np.zeros(frame.height, dtype=BARS)
     bars["ts_ns"] = frame["ts"].to_numpy() + minutes * 60_000_000_000

@@ -1,7 +1,8 @@
 """The lines of websocket recordings of many kinds, brought to one shape.
 
-Read are cryptofeed's recordings, format 2 (one JSON object a line with `t`, `conn`, `ts`, `data`) and format 1
-(``<seconds>: <json>``, with ``wss://… <-> <seconds>`` where a connection opens), and ``<receive_ns> <json>``.
+Read are cryptofeed's recordings, format 2 (one JSON object a line with `t`, `conn`, `ts`, `data`) and format
+1 (``<seconds>: <json>``, with ``wss://… <-> <seconds>`` where a connection opens), and ``<receive_ns>
+<json>``.
 """
 
 from __future__ import annotations

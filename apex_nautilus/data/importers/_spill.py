@@ -31,7 +31,7 @@ class EventSpill:
         folder = Path(near).absolute()
         while not folder.is_dir():
             folder = folder.parent
-        self._file = tempfile.TemporaryFile(dir=folder)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
         self._chunks: dict[str, list[tuple[int, int]]] = {}
         self._end = 0
 

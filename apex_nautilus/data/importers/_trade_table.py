@@ -13,11 +13,11 @@ import polars as pl
 
 from apex_nautilus.data.catalog import settle_instrument
 from apex_nautilus.data.errors import ImportRefused
+from apex_nautilus.data.importers._book import to_units
 from apex_nautilus.data.importers._rows import Rows, TradeFile, combine, merge_trades, to_events
 from apex_nautilus.data.importers._table import numbers, read_table, times
 from apex_nautilus.data.importers._write import publish
 from apex_nautilus.data.importers.report import ImportReport, RowLedger
-from apex_nautilus.data.steps import decimals
 from apex_nautilus.risk import InstrumentSpec
 
 __all__ = ["TradeColumns", "ids", "import_trades", "sides", "survey_decimals"]
@@ -82,20 +82,39 @@ def _mix(text: str) -> int:
 def survey_decimals(
     files: Sequence[Path], price: Sequence[str], size: str, allow_truncated: bool
 ) -> tuple[int, int]:
-    """Return the decimals that prices and sizes use."""
-    most = (0, 0)
+    """Return the decimals that prices and sizes use, all but a hundredth of them: a few odd numbers do not
+    make an instrument's grid finer."""
+    prices, sizes = _Decimals(), _Decimals()
     for path in files:
         for frame in read_table(path, [*price, size], RowLedger(1.0), allow_truncated=allow_truncated):
-            found = np.concatenate([numbers(frame[p]) for p in price])
-            most = (
-                max(most[0], decimals(found[np.abs(found) < 1e15])),
-                max(most[1], decimals(_small(numbers(frame[size])))),
-            )
-    return most
+            for name in price:
+                prices.see(numbers(frame[name]))
+            sizes.see(numbers(frame[size]))
+    return prices.places, sizes.places
 
 
-def _small(values: np.ndarray) -> np.ndarray:
-    return values[np.abs(values) < 1e15]
+class _Decimals:
+    """Counts how many numbers would need more than so many decimals."""
+
+    _MOST = 8
+    _ODD = 0.01
+
+    def __init__(self) -> None:
+        self._finer = np.zeros(self._MOST + 1, dtype=np.int64)
+        self._total = 0
+
+    def see(self, values: np.ndarray) -> None:
+        values = values[np.abs(values) < 1e15]  # false for NaN too
+        self._total += values.size
+        for places in range(self._MOST + 1):
+            off = to_units(values, 10.0**places)[1]
+            self._finer[places] += int(off.sum())
+            values = values[off]
+
+    @property
+    def places(self) -> int:
+        fits = self._finer <= self._ODD * self._total
+        return int(np.argmax(fits)) if fits.any() else self._MOST
 
 
 def _rows(frame: pl.DataFrame, columns: TradeColumns) -> Rows:

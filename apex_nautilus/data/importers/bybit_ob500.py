@@ -63,14 +63,13 @@ def _specification(
 ) -> tuple[InstrumentSpec, int, bool]:
     """Return the instrument, the depth of the archive, and whether its steps were read off the data."""
     known = bybit_instrument(instrument_id)
-    seen, depth, messages = DecimalsSeen(), 0, 0
+    seen, depth = DecimalsSeen(), 0
     every = (m for path in files for m in _books(path, symbol, RowLedger(1.0), allow_truncated))
-    for message, data in every:
+    for count, (message, data) in enumerate(every, 1):
         depth = depth or topic_of(message.topic)[1]
         for level in data.b + data.a:
             seen.see(*level)
-        messages += 1
-        if messages == _SAMPLED and _fits(known, seen):
+        if count == _SAMPLED and _fits(known, seen):
             break
     if not depth:
         raise ImportRefused(f"{', '.join(p.name for p in files)}: holds no order book of {symbol}")

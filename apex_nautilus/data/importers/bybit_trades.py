@@ -1,8 +1,8 @@
 """Bybit's public trade archives: a csv.gz a day or month, of a perpetual or a spot pair.
 
 A perpetual's columns are timestamp (seconds with decimals), symbol, side, size, price, tickDirection,
-trdMatchID and more; a spot pair's are id, timestamp (milliseconds), price, volume, side, and its id counts from
-1 in every file. `side` is the taker's. There is no time of receipt: the trade's own stands for it.
+trdMatchID and more; a spot pair's are id, timestamp (milliseconds), price, volume, side, and its id counts
+from 1 in every file. `side` is the taker's. There is no time of receipt: the trade's own stands for it.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ register(
         kind="bybit-trades",
         help="""Bybit's public trade archives (csv.gz) of one symbol.
 
-    PATHS may come in any order: BTCUSDT2025-01-01.csv.gz of a perpetual, BTCUSDT_2025-01-01.csv.gz of a spot pair.
-    Which market it is, the columns tell.
+    PATHS may come in any order: BTCUSDT2025-01-01.csv.gz of a perpetual, BTCUSDT_2025-01-01.csv.gz of a
+    spot pair. Which market it is, the columns tell.
     """,
         run=_run,
         instrument="optional",

@@ -1,13 +1,13 @@
 """Coinbase (GDAX) level-2 recordings: the full book of a product, and its matches where they were recorded.
 
 Two shapes are read. Tables: ``side,price,size`` is a snapshot of a side, ``side,price,size,time`` the
-changes. Raw messages: a table with the message's fields as columns (as a database exports it), or one JSON message a
-line. A change sets a level to an absolute size; changes of one instant are one batch, as the venue sent
-them.
+changes. Raw messages: a table with the message's fields as columns (as a database exports it), or one JSON
+message a line. A change sets a level to an absolute size; changes of one instant are one batch, as the
+venue sent them.
 
-The recordings hold no time of receipt: the venue's time stands for it, put off where it runs backwards by up
-to a second (matches and changes come from different machines). Level-2 messages bear no sequence number, so
-a gap shows only when the book crosses.
+The recordings hold no time of receipt: the venue's time stands for it, put off where it runs backwards by
+up to a second (matches and changes come from different machines). Level-2 messages bear no sequence number,
+so a gap shows only when the book crosses.
 """
 
 from __future__ import annotations

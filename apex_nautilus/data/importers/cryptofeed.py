@@ -1,9 +1,9 @@
 """cryptofeed's recordings, sent to the importer of the venue they are of.
 
-Bybit's go to `bybit_capture` as they are. Binance's are taken apart into one stream of messages a symbol, in
-the form of a raw capture, with the REST snapshots put among them by time of receipt, and `binance_capture` does
-the rest; steps and limits come from the exchange information in the recording. Aggregated trades stand for
-trades where those were not recorded.
+Bybit's go to `bybit_capture` as they are. Binance's are taken apart into one stream of messages a symbol,
+in the form of a raw capture, with the REST snapshots put among them by time of receipt, and
+`binance_capture` does the rest; steps and limits come from the exchange information in the recording.
+Aggregated trades stand for trades where those were not recorded.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = ["import_cryptofeed"]
 
 _SUFFIX = {"BINANCE": ".BINANCE", "BINANCE_FUTURES": "-PERP.BINANCE"}
 _CANNOT = {
-    "BINANCE_DELIVERY": "its coin-margined symbols and expiries are named otherwise than Nautilus names them; "
-    "import a raw capture with binance-capture",
+    "BINANCE_DELIVERY": "its coin-margined symbols and expiries are named otherwise than Nautilus "
+    "names them; import a raw capture with binance-capture",
     "BINANCE_US": "it is another venue than Binance, with other steps and fees",
 }
 _MOST_SYMBOLS = 500
@@ -284,8 +284,8 @@ def _import_binance(
     missing = sorted(s for s in wanted if s not in seen.snapshots)
     if missing:
         raise ImportRefused(
-            f"{path}: no REST depth snapshot of {', '.join(missing[:10])}: the diffs of their books cannot be "
-            "joined to anything; name the others with --instrument"
+            f"{path}: no REST depth snapshot of {', '.join(missing[:10])}: the diffs of their books cannot "
+            "be joined to anything; name the others with --instrument"
         )
     reports = []
     with tempfile.TemporaryDirectory() as name:

@@ -48,8 +48,8 @@ _TRUE = ("true", "1", "t", "yes", "snapshot")
 
 
 def parse_map(text: str, what: str) -> dict[str, str]:
-    """Return {field: column} of ``price=px,size=qty``; a needed field that is not named is a column of its own
-    name.
+    """Return {field: column} of ``price=px,size=qty``; a needed field that is not named is a column of its
+    own name.
 
     Raises
     ------
@@ -91,11 +91,11 @@ def _instrument(instrument_id: str, survey: Callable[[], tuple[int, int]]) -> tu
     if venue == "BYBIT":
         return infer_bybit(instrument_id, price, size), True
     raise ImportRefused(
-        f"instrument {instrument_id}: tables of BINANCE, BYBIT and COINBASE instruments can be imported, whose ids "
-        "tell what they are; its prices or sizes have more decimals than are known"
+        f"instrument {instrument_id}: tables of BINANCE, BYBIT and COINBASE instruments can be imported, "
+        "whose ids tell what they are; its prices or sizes have more decimals than are known"
         if known is not None
-        else f"instrument {instrument_id}: the venue {venue or '(none)'} is not known; known are BINANCE, BYBIT, "
-        "COINBASE"
+        else f"instrument {instrument_id}: the venue {venue or '(none)'} is not known; known are "
+        "BINANCE, BYBIT, COINBASE"
     )
 
 
@@ -126,8 +126,8 @@ def import_csv(
     time_unit : {"auto", "s", "ms", "us", "ns", "iso"}, see `_table.times`.
     buy, sell : cells of `side`, in lower case. Of trades it is the aggressor's, of levels the book's.
     minutes : length of a bar; bars only.
-    stamp : {"close", "open"}, what the time of a bar is; a close just before the full minute (23:59:59.999) is
-        that minute.
+    stamp : {"close", "open"}, what the time of a bar is; a close just before the full minute
+        (23:59:59.999) is that minute.
     max_bad_share : largest share of refused rows.
     allow_truncated : keep what is whole of a file whose end is missing.
     replace : take the place of stored data over the same span.
@@ -270,7 +270,7 @@ def _run(
     *,
     instrument: str,
     what: str | None,
-    map: str,
+    map: str,  # noqa: A002 (the flag's name)
     time_unit: str,
     buy: str,
     sell: str,
@@ -308,9 +308,9 @@ register(
         help="""Comma-separated tables of trades, bars or level changes.
 
     PATHS have a header line; plain, gzip, zstd or zip. --what says what the rows are, --map which column is
-    which: fields are time, price, size, side, id, receive, symbol (trades); time, open, high, low, close, volume
-    (bars); time, receive, side, price, size, sequence, snapshot (l2). Files of trades may overlap: with an id each
-    trade is taken once.
+    which: fields are time, price, size, side, id, receive, symbol (trades); time, open, high, low, close,
+    volume (bars); time, receive, side, price, size, sequence, snapshot (l2). Files of trades may overlap:
+    with an id each trade is taken once.
     """,
         run=_run,
         instrument="required",

@@ -1,8 +1,8 @@
 """Coinbase's instruments: spot pairs, BTC-USD as Nautilus calls ``BTC-USD.COINBASE``.
 
 The table is the venue's product list as far as recordings and examples here need it (GDAX in April 2018:
-tick 0.01, smallest order 0.001 BTC, sizes with eight decimals). Fees are the taker's 0.3 % and the maker's 0 of
-that time; later ones are higher for small accounts.
+tick 0.01, smallest order 0.001 BTC, sizes with eight decimals). Fees are the taker's 0.3 % and the maker's 0
+of that time; later ones are higher for small accounts.
 """
 
 from __future__ import annotations
