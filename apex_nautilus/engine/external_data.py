@@ -1,6 +1,6 @@
 """External features at a feed hub: histories out of the catalog, and values published while a node runs.
 
-Whoever learns a value publishes an `ExternalValue` on the message bus, topic `EXTERNAL_TOPIC`; all hubs hear it.
+Who learns a value publishes an `ExternalValue` on the message bus, topic `EXTERNAL_TOPIC`; all hubs hear it.
 In a backtest the hub reads the stored series of the catalog and each row sees what was published by its time,
 as in a dataset.
 """
