@@ -107,8 +107,9 @@ def test_each_mistake_is_named_at_its_field(folder, content, field, says):
 
 
 def test_keys_in_a_file_are_refused_and_never_shown(folder):
+    spelt = "VERY-" + "SECRET"
     content = backtest(
-        **{"api_key": "VERY-" + "SECRET"},
+        api_key=spelt,
         venue={"leverage": 10.0, "apiSecret": "VERY-SECRET-TOO"},
         runs="redis://user:hunter2@host:6379/0",
     )
