@@ -1,4 +1,4 @@
-"""How far float64 is from 512 bits: the eigen scan's largest eigenvalue and the volatility gate's decisions."""
+"""How far float64 is from 512 bits: the largest eigenvalue and the volatility gate's decisions."""
 
 from __future__ import annotations
 
