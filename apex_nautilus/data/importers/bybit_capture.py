@@ -71,12 +71,18 @@ def _category(entry: Entry, assumed: str | None) -> str | None:
 
 
 def _messages(
-    path: Path, rows: RowLedger, assumed: str | None, allow_truncated: bool
+    path: Path,
+    rows: RowLedger,
+    assumed: str | None,
+    allow_truncated: bool,
+    on_answer: Callable[[Entry], None] | None = None,
 ) -> Iterator[tuple[str, int, Message, object]]:
     """Yield (instrument id, receive time, envelope, data) of what holds market events."""
     for entry in entries(path, rows, allow_truncated=allow_truncated):
         if entry.kind != "recv":
             rows.note(f"line:{entry.kind[:20]}")
+            if entry.kind == "http" and on_answer is not None:
+                on_answer(entry)
             continue
         try:
             message, data = decode(entry.text)
@@ -111,16 +117,19 @@ def _survey(
 ) -> tuple[dict[str, _Found], dict[str, InstrumentSpec]]:
     found: dict[str, _Found] = {}
     known: dict[str, InstrumentSpec] = {}
+
+    def learn(entry: Entry) -> None:
+        if "/instruments-info" in entry.address and entry.text:
+            known.update(instruments_info(entry.text))
+
     for path in paths:
-        for entry in entries(path, RowLedger(1.0), allow_truncated=allow_truncated):
-            if entry.kind == "http" and "/instruments-info" in entry.address and entry.text:
-                try:
-                    known |= instruments_info(entry.text)
-                except DataError as e:
-                    raise ImportRefused(f"{path}: {e}") from e
-    for path in paths:
-        for name, _, message, data in _messages(path, RowLedger(1.0), assumed, allow_truncated):
-            found.setdefault(name, _Found()).see(message, data)
+        try:
+            for name, _, message, data in _messages(path, RowLedger(1.0), assumed, allow_truncated, learn):
+                found.setdefault(name, _Found()).see(message, data)
+        except ImportRefused:
+            raise
+        except DataError as e:
+            raise ImportRefused(f"{path}: {e}") from e
     return found, known
 
 
