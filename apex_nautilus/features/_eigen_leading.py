@@ -30,7 +30,7 @@ TOLERANCE: Final = 1e-8
 """Angle to the true vector at which the iteration ends; one more step is taken after it."""
 
 _MOST_ITERATIONS: Final = 60
-_BY_TRACE: Final = 0.55  # share of the trace from which the first bound is taken
+_BY_TRACE: Final = 0.505  # share of the trace from which the first bound is taken
 _MARGIN: Final = 1.05  # how far r must stand above the second bound
 _HOPELESS: Final = 0.35  # share of |C|_F^2 that r^2 must have reached for more steps to be worth while
 
