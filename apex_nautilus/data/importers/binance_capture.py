@@ -553,8 +553,8 @@ def _sampled_instrument(
             break
     if not prices:
         raise ImportRefused(
-            f"{Path(paths[0]).name}: no depth or trade of {symbol} in its first {_SAMPLED:,} lines to read tick "
-            "and lot off; give the venue's exchange information"
+            f"{Path(paths[0]).name}: no depth or trade of {symbol} in its first {_SAMPLED:,} lines to read "
+            "tick and lot off; give the venue's exchange information"
         )
     return infer_instrument(instrument_id, np.array(prices), np.array(sizes))
 
