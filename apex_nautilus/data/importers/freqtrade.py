@@ -50,8 +50,8 @@ def parse_name(path: str | os.PathLike[str]) -> tuple[str, int]:
     if re.search(r"-(funding_rate|mark)\.", name):
         raise ImportRefused(
             f"{name}: {'funding rates' if 'funding' in name else 'mark prices'} are no candles to trade on; "
-            "they come in as an external series with its publication delay (docs/features.md), not through "
-            "this import. Name the -futures file"
+            "funding rates come in as an external series with its publication delay, by the kind "
+            "freqtrade-funding. Name the -futures file"
         )
     match = re.fullmatch(
         r"([A-Z0-9]+)_([A-Z0-9]+)(?:_([A-Z0-9]+))?-(\d+)([mhd])(-futures)?\.(?:feather|json|json\.gz)", name
