@@ -322,6 +322,37 @@ def _publish(world, received, side, n_fills, left_at, left, rests_at, rests):
 
 
 @kernel
+def _log(world, kind, order_id, owner, side, price, size):
+    """Write down what happened to one order at rest, where that is asked for."""
+    if len(world.log) == 0:
+        return
+    clock = world.clock
+    line = world.log[clock[w.N_LOG]]
+    clock[w.N_LOG] += 1
+    line.ts_ns = clock[w.NOW_NS]
+    line.order_id = order_id
+    line.price = price * world.units[w.TICK_UNITS]
+    line.size = size * world.units[w.LOT_UNITS]
+    line.owner = owner
+    line.kind = kind
+    line.side = side
+
+
+@kernel
+def _log_fills(world, n_fills):
+    """Write down whom an incoming order met."""
+    if len(world.log) == 0:
+        return
+    for k in range(n_fills):
+        fill = world.fills[k]
+        side = -np.int64(fill.taker_side)
+        traded = fill.size > 0
+        kind = w.EXECUTED if traded else w.DELETED
+        size = fill.size if traded else fill.prevented
+        _log(world, kind, fill.maker_id, fill.maker_owner, side, fill.price, size)
+
+
+@kernel
 def _excite(world, side):
     """A trade gives birth to a Poisson number of market orders, each after an exponential delay."""
     p = world.parameters[0]
@@ -374,7 +405,9 @@ def deliver(world):
             if kind == w.EXPIRES:
                 order.time_in_force = _LAPSED
             return
+        size = order.size
         if kind == w.CANCEL_ARRIVES or kind == w.EXPIRES:
+            _log(world, w.DELETED, event.id, order.owner, side, price, size)
             m.cancel(book, slot, event.id)
             clock[w.CANCELLED_ if kind == w.CANCEL_ARRIVES else w.EXPIRED_] += 1
             received = _begin_batch(world)
@@ -389,12 +422,17 @@ def deliver(world):
             return
         moved = target != price
         if fate == m.RESTING:
+            _log(world, w.REDUCED, event.id, order.owner, side, price, size - order.size)
             received = _begin_batch(world)
             _write_level(world, received, side, price)
             _end_batch(world)
             return
+        _log(world, w.DELETED, event.id, order.owner, side, price, size)
     fate, n_fills = m.submit(book, slot, world.fills, 0)
     _count(world, fate)
+    _log_fills(world, n_fills)
+    if fate == m.RESTING:
+        _log(world, w.SUBMITTED, order.id, order.owner, side, target, order.size)
     if n_fills == 0 and fate != m.RESTING and kind == w.ORDER_ARRIVES:
         return
     received = _begin_batch(world)

@@ -11,7 +11,7 @@ from .latency import AHEAD
 from .matching import FILL, Book, new_book
 from .population import Population
 
-__all__ = ["ACCOUNT", "SAMPLE", "TRADE", "World", "new_world"]
+__all__ = ["ACCOUNT", "ORDER_EVENT", "SAMPLE", "TRADE", "World", "new_world"]
 
 # Kinds of scheduled events. The first four happen at the venue, three of them messages that reach it; the
 # rest are agents (or the value) waking. Typed, because numba compiles a kernel anew for every literal number
@@ -33,6 +33,7 @@ N_OUT = 17  # lines waiting in `outbox`
 ONE_SIDED_SINCE, ONE_SIDED_NS = 18, 19  # when a side of the book fell empty (-1: none is), and for how long
 RATE_NS = 20
 PUBLISHED = 21  # batches sent on the feed: the number of its next delay
+N_LOG = 22  # lines written to `log`
 CLOCK_SIZE = 24
 
 # Indices into `values`, float64.
@@ -100,6 +101,22 @@ TRADE = np.dtype(
     align=True,
 )
 
+# What happens to orders that rest, by LOBSTER's numbers: an order came to rest, shrank where it stands, left
+# (cancelled, expired, moved, or taken off by self-trade prevention), or was traded against.
+SUBMITTED, REDUCED, DELETED, EXECUTED = np.arange(1, 5)
+ORDER_EVENT = np.dtype(
+    [
+        ("ts_ns", "<i8"),  # exchange time
+        ("order_id", "<i8"),
+        ("price", "<i8"),  # units of 10**-price_precision
+        ("size", "<i8"),  # units of 10**-size_precision: what came, went or was traded
+        ("owner", "<i4"),
+        ("kind", "u1"),
+        ("side", "i1"),  # of the resting order
+    ],
+    align=True,
+)
+
 
 class World(NamedTuple):
     """Every array of a market. Replaced (not changed) when one of them must grow."""
@@ -125,6 +142,7 @@ class World(NamedTuple):
     events: np.ndarray  # EVENT, the tape's buffer
     trades: np.ndarray  # TRADE, the tape's buffer
     samples: np.ndarray  # SAMPLE, the tape's buffer of the fundamental value
+    log: np.ndarray  # ORDER_EVENT, the tape's buffer of what happens to orders; of no length: not recorded
 
 
 def _delays(p: Population) -> np.ndarray:
@@ -135,7 +153,9 @@ def _delays(p: Population) -> np.ndarray:
     return p.latency_mu + np.add.outer(shifts, directions)
 
 
-def new_world(population: Population, seed: np.random.SeedSequence, start_ns: int) -> World:
+def new_world(
+    population: Population, seed: np.random.SeedSequence, start_ns: int, *, record_orders: bool = False
+) -> World:
     """Return the arrays of a market before anything has happened."""
     p = population
     counts = (p.noise_agents, p.makers, p.informed_agents, p.executors, p.momentum_agents, p.reversion_agents)
@@ -181,4 +201,5 @@ def new_world(population: Population, seed: np.random.SeedSequence, start_ns: in
         events=np.zeros(1 << 15, EVENT),
         trades=np.zeros(1 << 14, TRADE),
         samples=np.zeros(1 << 12, SAMPLE),
+        log=np.zeros((1 << 15) if record_orders else 0, ORDER_EVENT),
     )

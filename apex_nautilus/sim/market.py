@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from zlib import crc32
 
@@ -52,6 +52,7 @@ def _advance(world, until_ns, max_steps):
             len(world.events) - clock[w.N_EVENTS] < 2 * levels + 4
             or len(world.trades) - clock[w.N_TRADES] < resting
             or clock[w.N_SAMPLES] == len(world.samples)
+            or (len(world.log) > 0 and len(world.log) - clock[w.N_LOG] < resting + 2)
         ):
             return _FLUSH
         next_event = world.queue.records[place]
@@ -139,6 +140,8 @@ class Tape:
         studies may.
     start_ns, end_ns : span of the tape, exchange time.
     stats : see TapeStats.
+    orders : ORDER_EVENT[m], what happened to each order at rest, where the market was asked to record it; the
+        first tape's begins with the orders of the whole book, each queue oldest first.
     """
 
     instrument: InstrumentSpec
@@ -149,13 +152,17 @@ class Tape:
     start_ns: int
     end_ns: int
     stats: TapeStats
+    orders: np.ndarray = field(default_factory=lambda: np.zeros(0, w.ORDER_EVENT))
 
     def trades_of(self, agent: int) -> np.ndarray:
         """The trades one agent had a part in."""
         return self.trades[(self.trades["taker"] == agent) | (self.trades["maker"] == agent)]
 
     def digest(self) -> str:
-        """sha256 of events, trades and accounts: equal tapes have equal digests, on any machine."""
+        """sha256 of events, trades and accounts: equal tapes have equal digests, on any machine.
+
+        Recorded orders do not count: recording changes nothing.
+        """
         digest = hashlib.sha256()
         for part in (self.events, self.trades, self.accounts):
             for name in part.dtype.names or ():  # field by field: padding bytes mean nothing
@@ -177,6 +184,7 @@ class Market:
         instrument's id.
     start_ns : where the first tape starts, nanoseconds since the epoch.
     warmup_ns : unrecorded time before.
+    record_orders : write down what happens to every order at rest too (`Tape.orders`); nothing else changes.
 
     Raises
     ------
@@ -197,6 +205,7 @@ class Market:
         *,
         start_ns: int = DEFAULT_START_NS,
         warmup_ns: int = DEFAULT_WARMUP_NS,
+        record_orders: bool = False,
     ) -> None:
         if warmup_ns < 0 or start_ns < warmup_ns:
             raise ValueError(f"warmup_ns: {warmup_ns} is outside [0, start_ns = {start_ns}]")
@@ -208,11 +217,12 @@ class Market:
         self.population = population
         # Two markets of one seed must not draw the same numbers.
         entropy = np.random.SeedSequence([seed, crc32(population.instrument.id.encode())])
-        self._world = w.new_world(population, entropy, start_ns - warmup_ns)
+        self._world = w.new_world(population, entropy, start_ns - warmup_ns, record_orders=record_orders)
         self._now_ns = start_ns
         self._events: list[np.ndarray] = []
         self._trades: list[np.ndarray] = []
         self._samples: list[np.ndarray] = []
+        self._orders: list[np.ndarray] = []
         self._begun = False
         world = self._world
         push(world.queue, int(world.clock[w.NOW_NS]), int(w.START), 0, 0, 0, 0)
@@ -257,8 +267,9 @@ class Market:
             start_ns=start_ns,
             end_ns=end_ns,
             stats=self._stats(),
+            orders=_joined(self._orders, w.ORDER_EVENT),
         )
-        self._events, self._trades, self._samples = [], [], []
+        self._events, self._trades, self._samples, self._orders = [], [], [], []
         if progress is not None:
             progress(1.0)
         return tape
@@ -273,6 +284,7 @@ class Market:
             self._advance(self._now_ns)
         self._flush()
         self._events, self._trades, self._samples = [self._snapshot()], [], []
+        self._orders = [self._resting_orders()] if len(self._world.log) else []
         self._begun = True
 
     def _advance(self, until_ns: int) -> bool:
@@ -307,6 +319,10 @@ class Market:
             samples=_put_away(self._samples, world.samples, int(clock[w.N_SAMPLES]), 1),
         )
         clock[w.N_EVENTS] = clock[w.N_TRADES] = clock[w.N_SAMPLES] = 0
+        if len(world.log):
+            log = _put_away(self._orders, world.log, int(clock[w.N_LOG]), 2 * (orders + 2))
+            self._world = self._world._replace(log=log)
+            clock[w.N_LOG] = 0
 
     def _snapshot(self) -> np.ndarray:
         """The whole book as one batch: everything is cleared, then every level set, best first."""
@@ -329,6 +345,28 @@ class Market:
         events["side"][1:] = sides[order]
         events["flags"][-1] = FLAG_LAST
         return events
+
+    def _resting_orders(self) -> np.ndarray:
+        """Every order at rest as if it came now: best level first, within a level oldest first."""
+        book, units = self._world.book, self._world.units
+        slots: list[int] = []
+        for head in book.levels["head"][book.levels["orders"] > 0]:
+            slot = int(head)
+            while slot >= 0:
+                slots.append(slot)
+                slot = int(book.orders["next"][slot])
+        orders = book.orders[slots]
+        side = orders["side"].astype(np.int64)
+        order = np.lexsort((-side * orders["price"], -side))  # stable: queues keep their order
+        lines = np.zeros(len(slots), w.ORDER_EVENT)
+        lines["ts_ns"] = self._now_ns
+        lines["order_id"] = orders["id"]
+        lines["price"] = orders["price"] * units[w.TICK_UNITS]
+        lines["size"] = orders["size"] * units[w.LOT_UNITS]
+        lines["owner"] = orders["owner"]
+        lines["kind"] = w.SUBMITTED
+        lines["side"] = side
+        return lines[order]
 
     def _one_sided_since(self) -> int:
         """For how long a side has been empty now."""

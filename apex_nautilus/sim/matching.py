@@ -36,8 +36,13 @@ from numba.extending import intrinsic
 from ._jit import entry, kernel
 
 __all__ = [
+    "ALLOW",
     "BUY",
     "CANCELLED",
+    "CANCEL_AGGRESSING",
+    "CANCEL_BOTH",
+    "CANCEL_RESTING",
+    "DECREMENT",
     "EXPIRED",
     "FILL",
     "FILLED",
@@ -73,6 +78,10 @@ GTC, IOC, FOK, POST_ONLY = 0, 1, 2, 3
 # RESTING.
 RESTING, FILLED, CANCELLED, EXPIRED, REJECTED = 1, 2, 3, 4, 5
 
+# Self-trade prevention: what happens when an order meets one of its own owner. The incoming order's mode
+# counts. DECREMENT takes the smaller size off both.
+ALLOW, CANCEL_RESTING, CANCEL_AGGRESSING, CANCEL_BOTH, DECREMENT = 0, 1, 2, 3, 4
+
 NO_BID = -(1 << 60)
 NO_ASK = 1 << 60
 MAX_LEVELS = 1 << 24
@@ -89,22 +98,24 @@ ORDER = np.dtype(
         ("side", "i1"),
         ("time_in_force", "u1"),
         ("resting", "u1"),
+        ("self_trade", "u1"),
     ],
     align=True,
 )
 LEVEL = np.dtype([("volume", "<i8"), ("head", "<i4"), ("tail", "<i4"), ("orders", "<i8")], align=True)
-# One line a match, in the order they happened. `size` is 0 where self-trade prevention cancelled the resting
-# order.
+# One line a meeting of two orders, in the order they happened. Where self-trade prevention stood in, `size`
+# is 0 and `prevented` the lots it took off the resting order (0 where it spared that one).
 FILL = np.dtype(
     [
         ("maker_id", "<i8"),
         ("taker_id", "<i8"),
         ("price", "<i8"),
         ("size", "<i8"),
+        ("prevented", "<i8"),
         ("maker_owner", "<i4"),
         ("taker_owner", "<i4"),
         ("taker_side", "i1"),
-        ("maker_done", "u1"),
+        ("maker_done", "u1"),  # nothing is left of the resting order
     ],
     align=True,
 )
@@ -115,7 +126,8 @@ BID_LEVELS, ASK_LEVELS = 2, 3
 BID_ORDERS, ASK_ORDERS = 4, 5
 LOW, HIGH = 6, 7  # every occupied price lies within; tightened only when the ladder would overflow
 FREE_HEAD, FREE_COUNT = 8, 9
-PREVENT_SELF_TRADE = 10
+PREVENT_SELF_TRADE = 10  # the mode of orders that come without one
+NOW_NS = 11  # what time it is, for orders that expire
 STATE_SIZE = 16
 
 _ONE = np.uint64(1)
@@ -131,7 +143,7 @@ class Book(NamedTuple):
     state: np.ndarray
 
 
-def new_book(capacity: int, n_levels: int, *, prevent_self_trade: bool = False) -> Book:
+def new_book(capacity: int, n_levels: int, *, prevent_self_trade: int = ALLOW) -> Book:
     """Return an empty book of `capacity` orders and a ladder of `n_levels` prices.
 
     Raises ValueError when `n_levels` is not a power of two of at least 64, or `capacity` is not positive.
@@ -149,7 +161,8 @@ def new_book(capacity: int, n_levels: int, *, prevent_self_trade: bool = False) 
     state = np.zeros(STATE_SIZE, np.int64)
     state[BEST_BID], state[BEST_ASK] = NO_BID, NO_ASK
     state[FREE_COUNT] = capacity
-    state[PREVENT_SELF_TRADE] = prevent_self_trade
+    state[PREVENT_SELF_TRADE] = int(prevent_self_trade)
+    state[NOW_NS] = np.iinfo(np.int64).min
     return Book(orders, levels, np.zeros(n_levels // 64, np.uint64), state)
 
 
@@ -278,6 +291,7 @@ def allocate(book, order_id, owner, side, price, size, time_in_force):
     order.owner = owner
     order.side = side
     order.time_in_force = time_in_force
+    order.self_trade = state[PREVENT_SELF_TRADE]
     order.resting = 0
     return slot
 
@@ -364,21 +378,27 @@ def _rest(book, slot):
 
 
 @kernel
-def _available(book, side, limit, size, owner):
-    """Up to `size` lots that an order could take at once: what fill-or-kill asks before it starts."""
+def _available(book, side, limit, size, owner, self_trade):
+    """Up to `size` lots that an order could take at once: what fill-or-kill asks before it starts.
+
+    Own orders are passed over where meeting one would only cancel that one; in the other modes the order
+    would end or shrink there, so nothing behind counts.
+    """
     state = book.state
     left = state[ASK_LEVELS] if side > 0 else state[BID_LEVELS]
     price = state[BEST_ASK] if side > 0 else state[BEST_BID]
     found = 0
     while left > 0 and (limit - price) * side >= 0 and found < size:
         level = book.levels[price & (len(book.levels) - 1)]
-        if state[PREVENT_SELF_TRADE] == 0:
+        if self_trade == ALLOW:
             found += level.volume
         else:
             slot = np.int64(level.head)
             while slot != NIL:
                 if book.orders[slot].owner != owner:
                     found += book.orders[slot].size
+                elif self_trade != CANCEL_RESTING:
+                    return min(found, size)
                 slot = np.int64(book.orders[slot].next)
         left -= 1
         if left > 0:
@@ -388,14 +408,18 @@ def _available(book, side, limit, size, owner):
 
 @kernel
 def _match(book, slot, fills, n_fills):
-    """Trade an incoming order against the other side, best price first, oldest order first."""
+    """Trade an incoming order against the other side, best price first, oldest order first.
+
+    Returns the new number of fills, and True where self-trade prevention took the last of the order.
+    """
     orders = book.orders
     state = book.state
     taker = orders[slot]
     side = np.int64(taker.side)
     limit = taker.price
     size = taker.size
-    prevent = state[PREVENT_SELF_TRADE] != 0
+    self_trade = taker.self_trade
+    stopped = False
     mask = len(book.levels) - 1
     resting = ASK_ORDERS if side > 0 else BID_ORDERS
     while size > 0:
@@ -419,12 +443,22 @@ def _match(book, slot, fills, n_fills):
             fill.taker_side = side
             fill.price = price
             traded = min(size, maker.size)
-            if prevent and maker.owner == taker.owner:
+            if self_trade != ALLOW and maker.owner == taker.owner:
+                gone = maker.size
+                if self_trade == CANCEL_AGGRESSING:
+                    gone = 0
+                elif self_trade == DECREMENT:
+                    gone = traded
                 fill.size = 0
-                level.volume -= maker.size
-                maker.size = 0
+                fill.prevented = gone
+                level.volume -= gone
+                maker.size -= gone
+                if self_trade != CANCEL_RESTING:
+                    size = size - gone if self_trade == DECREMENT else 0
+                    stopped = size == 0
             else:
                 fill.size = traded
+                fill.prevented = 0
                 size -= traded
                 maker.size -= traded
                 level.volume -= traded
@@ -443,7 +477,7 @@ def _match(book, slot, fills, n_fills):
         else:
             orders[at].previous = NIL
     taker.size = size
-    return n_fills
+    return n_fills, stopped
 
 
 @kernel
@@ -463,9 +497,9 @@ def submit(book, slot, fills, n_fills):
 
     Returns
     -------
-    fate, n_fills : RESTING, FILLED, EXPIRED (what an IOC or a market order could not get), or REJECTED (a
-        post-only that would trade, a fill-or-kill that cannot be filled whole). `fits` must have been true
-        for its price.
+    fate, n_fills : RESTING, FILLED, EXPIRED (what an IOC or a market order could not get), REJECTED (a
+        post-only that would trade, a fill-or-kill that cannot be filled whole), or CANCELLED (self-trade
+        prevention took the last of it). `fits` must have been true for its price.
     """
     order = book.orders[slot]
     side = np.int64(order.side)
@@ -475,14 +509,16 @@ def submit(book, slot, fills, n_fills):
         if crosses:
             release(book, slot)
             return REJECTED, n_fills
-    elif kind == FOK and _available(book, side, order.price, order.size, np.int64(order.owner)) < order.size:
-        release(book, slot)
-        return REJECTED, n_fills
+    elif kind == FOK:
+        owner = np.int64(order.owner)
+        if _available(book, side, order.price, order.size, owner, order.self_trade) < order.size:
+            release(book, slot)
+            return REJECTED, n_fills
     if crosses:
-        n_fills = _match(book, slot, fills, n_fills)
+        n_fills, stopped = _match(book, slot, fills, n_fills)
         if order.size == 0:
             release(book, slot)
-            return FILLED, n_fills
+            return CANCELLED if stopped else FILLED, n_fills
     if kind in (IOC, FOK):
         release(book, slot)
         return EXPIRED, n_fills
