@@ -22,6 +22,7 @@ from apex_nautilus.features._eigen_products import (
     roll,
     roll_sums,
 )
+from apex_nautilus.features._eigen_values import eigenvalues
 
 __all__ = ["COUNTS", "FLOATS", "INTS", "WINDOWS", "EigenState", "new_state", "run"]
 
@@ -371,7 +372,7 @@ def run(state, prices, fresh, floats, ints, loadings, spectra):
                 members = _count(state.chosen[k], n)
                 spectra[published, k, members:] = np.nan
                 spectra[published, k, :members] = (
-                    np.linalg.eigvalsh(compress(state.matrix, state.chosen[k], members)) / members
+                    eigenvalues(compress(state.matrix, state.chosen[k], members)) / members
                 )
         if not full:
             counters[WARMING] += 1

@@ -52,6 +52,8 @@ class BarFeatures:
         Bar features, in the order of the row's columns.
     clock : {"1m", "5m", "15m"}
         The timeframe of the bars.
+    more_columns : int
+        Words kept for callers that put values of their own beside the row (external features, say).
 
     Attributes
     ----------
@@ -61,6 +63,9 @@ class BarFeatures:
         The whole state, for `apply_bar` inside numba.
     row : ndarray of float64, shape (F,)
         The last row; a view that changes with the next bar. Zeros before the first.
+    more : ndarray of float64, shape (more_columns,)
+        The caller's own columns, a view of `memory`; `more_at` is where they stand, counted from the row's
+        first column.
 
     Raises
     ------
@@ -68,7 +73,7 @@ class BarFeatures:
         When a name is unknown, repeated or a book feature, or the clock is unknown.
     """
 
-    def __init__(self, names: Iterable[str], clock: BarClock) -> None:
+    def __init__(self, names: Iterable[str], clock: BarClock, *, more_columns: int = 0) -> None:
         self.specs: tuple[FeatureSpec, ...] = resolve(names, "bar")
         if clock not in _PERIOD_NS:
             raise FeatureError(f"clock {clock!r} is not one of bar features (known: {', '.join(_PERIOD_NS)})")
@@ -78,7 +83,7 @@ class BarFeatures:
         plan_at = kernel.HEADER
         row_at = plan_at + 2 * n
         state_of, end = place_states(self.specs, row_at + n)
-        self.memory = memory = np.zeros(end, dtype=np.int64)
+        self.memory = memory = np.zeros(end + more_columns, dtype=np.int64)
         memory[kernel.PERIOD_NS] = _PERIOD_NS[clock]
         # Market time is counted in bars, so that a gap in the series does not pass for history.
         period = _PERIOD_NS[clock]
@@ -90,7 +95,10 @@ class BarFeatures:
             memory[plan_at + 2 * i] = kernel.address_of(k.value, returns_value=True)
             memory[plan_at + 2 * i + 1] = at
             memory[at : at + len(k.parameters)] = k.parameters
-        self.row = memory.view(np.float64)[row_at : row_at + n]
+        floats = memory.view(np.float64)
+        self.row = floats[row_at : row_at + n]
+        self.more = floats[end:]
+        self.more_at = end - row_at
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ class EigenConfig:
     seed : int
         Of the null's draws.
     spectrum : bool
-        Compute all eigenvalues (LAPACK), not the largest alone.
+        Compute all eigenvalues (Householder and rational QL), not the largest alone.
 
     Raises
     ------
