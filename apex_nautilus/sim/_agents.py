@@ -94,19 +94,25 @@ def _take(world, agent, side, size, limit):
 
 @kernel
 def noise_limit(world):
-    """Place one order at a Pareto distance from the far touch, to live for an exponential time."""
+    """Place one order at a random distance from the far touch, to live for an exponential time."""
     p = world.parameters[0]
     side = random_side(world)
     agent = _one_of(world, w.NOISE_)
     touch = _touch(world, side)
-    scale = p.limit_depth_bps * 1e-4 * touch
-    # Lomax, which is Pareto from 0: scale (u^(-1 / tail) - 1).
-    depth = scale * expm1(log(next_uniform(world.stream)) * (-1.0 / p.limit_depth_tail))
-    depth = min(depth, _FARTHEST * touch)
+    draw = next_uniform(world.stream)
+    patience = 1.0
+    if p.limit_uniform_bps > 0.0:
+        depth = draw * p.limit_uniform_bps * 1e-4 * touch
+    else:
+        scale = p.limit_depth_bps * 1e-4 * touch
+        # Lomax, which is Pareto from 0: scale (u^(-1 / tail) - 1).
+        depth = scale * expm1(log(draw) * (-1.0 / p.limit_depth_tail))
+        depth = min(depth, _FARTHEST * touch)
+        # Orders far from the touch are left alone longer, ten times at most.
+        patience = min(1.0 + depth / scale, 10.0)
     ticks = 1.0 + math.floor(depth)
     price = np.int64(math.ceil(touch) - ticks if side > 0 else math.floor(touch) + ticks)
-    # Orders far from the touch are left alone longer, ten times at most.
-    life = next_exponential(world.stream, p.limit_lifetime_s * min(1.0 + depth / scale, 10.0))
+    life = next_exponential(world.stream, p.limit_lifetime_s * patience)
     life_ns = max(np.int64(life * _SECOND), 1)
     after = w.NOISE_EXPIRE
     if p.limit_expiry > 0.0 and next_uniform(world.stream) < p.limit_expiry:

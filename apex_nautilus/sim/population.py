@@ -78,6 +78,9 @@ class Population:
     limit_rate: float = _number(8.0, 0.0, 1e6, "1/s", "limit orders of all noise agents together", log=True)
     limit_depth_bps: float = _number(3.0, 0.01, 100.0, "bps", "distance to the far touch", log=True)
     limit_depth_tail: float = _number(1.6, 0.5, 5.0, "", "Pareto exponent of that distance")
+    limit_uniform_bps: float = _number(
+        0.0, 0.0, 200.0, "bps", "farthest of uniform distances in their place; 0: Pareto"
+    )
     limit_lifetime_s: float = _number(6.0, 0.01, 1e4, "s", "mean life of an order at the touch", log=True)
     limit_expiry: float = _number(0.0, 0.0, 1.0, "", "share of orders that the venue takes off, not a cancel")
     market_rate: float = _number(1.5, 0.0, 1e6, "1/s", "market orders of all noise agents together", log=True)
