@@ -166,9 +166,7 @@ class ArenaController(Controller):
             self.layout,
             self.roster,
             config.contest,
-            known_features=feature_names("bar")
-            if config.bars
-            else (*feature_names("book"), *feature_names("external")),
+            known_features=(*feature_names("bar" if config.bars else "book"), *feature_names("external")),
             clocks=tuple(BAR_CLOCKS) if config.bars else CLOCKS,
         )
         self.trials = TrialBook()

@@ -165,7 +165,7 @@ def run_arena(
             actors=[
                 hub_config(i, config.preload, config.market)
                 if bars is None
-                else bar_hub_config(i, bars.paths[i])
+                else bar_hub_config(i, bars.paths[i], config.market)
                 for i in config.instrument_ids
             ],
             bar_paths=None if bars is None else bars.paths,

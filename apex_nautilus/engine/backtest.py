@@ -279,7 +279,9 @@ def _nautilus(config: BacktestConfig, bars: BarRun | None) -> BacktestRunConfig:
         fills=config.venue.fills,
         actors=[
             *(
-                hub_config(i, external=config.catalog) if bars is None else bar_hub_config(i, bars.paths[i])
+                hub_config(i, external=config.catalog)
+                if bars is None
+                else bar_hub_config(i, bars.paths[i], config.catalog)
                 for i in config.instrument_ids
             ),
             marks_config(config.mark_s),

@@ -7,12 +7,14 @@ It answers to the same endpoints as `FeedHub` and calls agents the same way:
 - `on_feed_open` at the open of the next bar, for agents that wait to send an entry.
 
 Every agent has features of its own; an agent born in mid-run is given all bars there were, so that its
-features are those of an agent there from the start.
+features are those of an agent there from the start. Features from outside have in each row the value that
+was in force when the row's bar closed; see `external_data`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from nautilus_trader.model.data import Bar, BarType, QuoteTick
 from nautilus_trader.model.identifiers import InstrumentId
 
 from apex_nautilus.engine.bar_market import BAR_CLOCKS, bar_type_of, clocks_over
+from apex_nautilus.engine.external_data import EXTERNAL_TOPIC, ExternalSource, ExternalValue, split_external
 from apex_nautilus.engine.feed_hub import Feed, FeedHub, Subscribe, Subscription
 from apex_nautilus.features import BarFeatures, FeatureError
 from apex_nautilus.features.header import ASK, BID, PRICE_UNITS, SIZE_UNITS
@@ -30,6 +33,8 @@ __all__ = ["TOUCH_CLOCK", "BarFeed", "BarHub", "BarHubConfig"]
 
 TOUCH_CLOCK = "touch"
 """A clock without rows, for those who only want the touch."""
+
+_ANY_FEATURE = "bar_return"
 
 
 class BarFeed(Feed):
@@ -40,15 +45,28 @@ class BarFeed(Feed):
 
     defers_entries = True
 
-    def __init__(self, names: tuple[str, ...], clock: str) -> None:
+    def __init__(self, names: Sequence[str], clock: str, source: ExternalSource | None = None) -> None:
+        self.source = source
         self.clock = clock
         self.conflate_ms = 0
         self.row_closed = False
         self.unused_since_ns = 0
         self._begun = False
         self._ts_ns = self._path_count = 0
-        self.features: Any = BarFeatures(names, clock) if names else None  # pyright: ignore
-        self.memory = self.features.memory if names else np.zeros(64, dtype=np.int64)
+        computed, self._external = split_external(names)
+        if self._external and source is None:
+            raise FeatureError(f"{', '.join(self._external)}: this feed has no source of external features")
+        for name in self._external:
+            source.ask(name)  # pyright: ignore[reportOptionalMemberAccess]
+        self.features: Any = None
+        self.memory = np.zeros(64, dtype=np.int64)
+        if names:
+            self.features = BarFeatures(
+                computed or (_ANY_FEATURE,),  # the rows come of computing something
+                clock,  # pyright: ignore[reportArgumentType]
+                more_columns=len(self._external),
+            )
+            self.memory = self.features.memory
         self._floats = self.memory.view(np.float64)
         # No levels are kept; compiled readers divide what there is of them by these.
         self.memory[PRICE_UNITS] = self.memory[SIZE_UNITS] = 1
@@ -62,6 +80,14 @@ class BarFeed(Feed):
     def path_count(self) -> int:
         """How many bars that orders meet have closed."""
         return self._path_count
+
+    def close_bar(self, bar: tuple[int, float, float, float, float, float]) -> bool:
+        """Compute the row of a closed bar (closing time, open, high, low, close, volume) of the clock; return
+        whether the features are warm."""
+        self.features.apply(*bar)
+        if self._external and self.source is not None:
+            self.source.row(self._external, bar[0], self.features.more)
+        return self.features.is_warm
 
     def set_touch(self, ts_ns: int, bid: float, ask: float, path_count: int) -> None:
         """Take over the touch of an open or a close."""
@@ -78,10 +104,13 @@ class BarHubConfig(ActorConfig, frozen=True, kw_only=True):
     instrument_id : InstrumentId
     path : {"1m", "5m", "15m"}
         Clock of the bars that orders meet; agents may use this and longer ones.
+    external : str, optional
+        The catalog whose external series are read; see `apex_nautilus.engine.external_data`.
     """
 
     instrument_id: InstrumentId
     path: str
+    external: str | None = None
 
 
 def _number(value: Any) -> float:
@@ -105,6 +134,7 @@ class BarHub(Actor):
         self._opening = True  # the next quote opens a bar
         self._quote: QuoteTick | None = None
         self._touch = (0, math.nan, math.nan, 0)
+        self._external = ExternalSource(config.instrument_id.value, config.external)
 
     def on_start(self) -> None:
         """Open the endpoints, subscribe to quotes and bars."""
@@ -112,6 +142,7 @@ class BarHub(Actor):
             raise RuntimeError(f"bar hub: instrument {self.instrument_id} is not in the cache")
         self.msgbus.register(endpoint=FeedHub.endpoint_of(self.instrument_id), handler=self._on_subscribe)
         self.msgbus.register(endpoint=FeedHub.leave_endpoint_of(self.instrument_id), handler=self.leave)
+        self.msgbus.subscribe(topic=EXTERNAL_TOPIC, handler=self.on_external)
         self.subscribe_quote_ticks(self.instrument_id)
         for bar_type in self._clocks:
             self.subscribe_bars(bar_type)
@@ -120,6 +151,11 @@ class BarHub(Actor):
         """Close the endpoints."""
         self.msgbus.deregister(endpoint=FeedHub.endpoint_of(self.instrument_id), handler=self._on_subscribe)
         self.msgbus.deregister(endpoint=FeedHub.leave_endpoint_of(self.instrument_id), handler=self.leave)
+        self.msgbus.unsubscribe(topic=EXTERNAL_TOPIC, handler=self.on_external)
+
+    def on_external(self, message: ExternalValue) -> None:
+        """Take a value published from outside; rows from now on see it."""
+        self._external.take(message)
 
     def _on_subscribe(self, request: Subscribe) -> None:
         request.answer.append(self.join(request.agent, request.clock, request.features))
@@ -130,20 +166,22 @@ class BarHub(Actor):
         Raises
         ------
         FeatureError
-            When the clock is none of this hub's, or a feature is unknown.
+            When the clock is none of this hub's, a feature is unknown or of a book, or the catalog holds no
+            series of an external one.
         """
         if clock != TOUCH_CLOCK and clock not in self._history:
             raise FeatureError(
                 f"clock {clock!r}: {self.instrument_id} is fed by bars of {self.config.path} (clocks: "
                 f"{', '.join(self._history)})"
             )
-        feed = BarFeed(tuple(features), clock)
+        feed = BarFeed(features, clock, self._external)
         past = self._history.get(clock)
         if past and features:
             feed.features.run(*zip(*past, strict=True))
         if self._touch[3] or self._touch[0]:
             feed.set_touch(*self._touch)
-        subscription = Subscription(agent, feed, np.arange(len(features), dtype=np.int64), (0, 0, 0))
+        columns = feed.columns_of(features) if features else np.zeros(0, dtype=np.int64)
+        subscription = Subscription(agent, feed, columns, (0, 0, 0))
         self._subscriptions.append(subscription)
         return subscription
 
@@ -185,7 +223,5 @@ class BarHub(Actor):
             feed = subscription.feed
             if is_path and bar.ts_init >= subscription.wake_ns:
                 subscription.agent.on_feed_path(feed)
-            if feed.clock == clock and feed.features is not None:
-                feed.features.apply(*row)
-                if feed.features.is_warm:
-                    subscription.agent.on_feed_row(feed)
+            if feed.clock == clock and feed.features is not None and feed.close_bar(row):
+                subscription.agent.on_feed_row(feed)

@@ -377,8 +377,8 @@ def hub_config(
     )
 
 
-def bar_hub_config(instrument_id: str, path: str) -> ImportableActorConfig:
-    """The feed hub of one instrument on bars; see `BarHubConfig`."""
+def bar_hub_config(instrument_id: str, path: str, external: str | None = None) -> ImportableActorConfig:
+    """The feed hub of one instrument on bars; see `BarHubConfig` for `path` and `external`."""
     return ImportableActorConfig(
         actor_path=f"{_BAR_HUB}:BarHub",
         config_path=f"{_BAR_HUB}:BarHubConfig",
@@ -386,6 +386,7 @@ def bar_hub_config(instrument_id: str, path: str) -> ImportableActorConfig:
             "component_id": f"BarHub-{instrument_id}",
             "instrument_id": instrument_id,
             "path": path,
+            "external": external,
         },
     )
 

@@ -1,4 +1,5 @@
-"""External features at a feed hub: histories out of the catalog, and values published while a node runs.
+"""External features at a feed hub, of books or of bars: histories out of the catalog, and values published
+while a node runs.
 
 Who learns a value publishes an `ExternalValue` on the message bus, topic `EXTERNAL_TOPIC`; all hubs hear it.
 In a backtest the hub reads the stored series of the catalog and each row sees what was published by its time,

@@ -64,9 +64,7 @@ def load_genome(path: str | Path) -> Genome:
     known = feature_names()
     genome = decode(data, known_features=known, source=str(source))
     kind = "bar" if genome.clock in BAR_CLOCKS else "book"
-    # Outside values come with the book; bars have no row of their own for them yet.
-    usable = {*feature_names(kind), *(feature_names("external") if kind == "book" else ())}
-    wrong = sorted(set(genome.features) - usable)
+    wrong = sorted(set(genome.features) - {*feature_names(kind), *feature_names("external")})
     if wrong:
         need = "bars and their features" if kind == "bar" else "features of a book"
         raise GenomeError(

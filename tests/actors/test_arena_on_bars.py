@@ -10,20 +10,30 @@ from support.arena_case import catalog
 
 from apex_nautilus.actors import load_arena_config, run_arena
 from apex_nautilus.data import import_freqtrade
+from apex_nautilus.data.external import write_external
 from apex_nautilus.engine import ConfigError
+from apex_nautilus.features.external import ExternalSeries
 from apex_nautilus.genome import Constant, Genome, Node, sealed
 from apex_nautilus.genome.schema import BpsStop, Bracket, Feature, Platt, Sizing
+from apex_nautilus.store import CatalogLayout, read_all
 
 BTC, ETH = "BTCUSDT-PERP.BINANCE", "ETHUSDT-PERP.BINANCE"
 
 
-def on_bars(instrument_id: str, clock: str, *, stop_bps: float = 40.0, leverage: float = 2.0) -> Genome:
-    """Follows the last bar's return, sure of itself."""
+def on_bars(
+    instrument_id: str,
+    clock: str,
+    *,
+    stop_bps: float = 40.0,
+    leverage: float = 2.0,
+    features: tuple[str, ...] = ("bar_return", "bar_volatility"),
+) -> Genome:
+    """Follows the first of its features, sure of itself."""
     return sealed(
         Genome(
             instrument_id=instrument_id,
             clock=clock,
-            features=("bar_return", "bar_volatility"),
+            features=features,
             signal=Node(Feature(0)),
             confidence=Node(Constant(0.0)),
             entry_threshold=0.0,
@@ -91,3 +101,24 @@ def test_preload_is_refused_as_hubs_of_bars_keep_all(folder):
         load_arena_config(write(folder, "preload.json", preload={"1s": ["spread_bps"]}))
     with pytest.raises(ConfigError, match=r"bars\.costs: nobody trades 'SOLUSDT"):
         load_arena_config(write(folder, "costs.json", bars={"costs": {"SOLUSDT-PERP.BINANCE": "x.json"}}))
+
+
+def test_a_champion_that_follows_what_is_published_trades_with_it(folder):
+    """Funding turns every eight hours from the third day on; until then it is neutral and nobody trades."""
+    first, hours = 1_743_465_600 * 10**9, 3600 * 10**9
+    turns = [first + 48 * hours + 8 * hours * i for i in range(3)]
+    write_external(folder / "market", ExternalSeries("funding_rate", turns, [1e-4, -1e-4, 1e-4]), BTC)
+    champions = {"btc-1": on_bars(BTC, "5m", features=("funding_rate", "true_range"))}
+    catalog(folder / "outside", champions=champions, incoming=[])
+    slots = [{"slot": "btc-1", "instrument_id": BTC}]
+    file = write(folder, "outside.json", strategies="outside", slots=slots)
+    result = run_arena(load_arena_config(file), run_id="outside")
+    assert result.finish.mismatches == 0
+    position, sides = 0.0, {}
+    for line in read_all(CatalogLayout(result.root).ledger, kinds=("fill",)):
+        if position == 0.0:
+            # Decided at a close, entered at the open that has the same time.
+            side = math.copysign(1, line.fields["qty"])
+            sides.setdefault(sum(line.ts_ns >= t for t in turns), set()).add(side)
+        position = round(position + line.fields["qty"], 3)
+    assert sides == {1: {1}, 2: {-1}, 3: {1}}

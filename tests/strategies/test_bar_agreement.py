@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from apex_nautilus.data import (
+    Dataset,
     build_dataset,
     import_freqtrade,
     load_instrument,
 )
+from apex_nautilus.data.external import write_external
 from apex_nautilus.engine import AgentConfig, BacktestConfig, run_backtest
 from apex_nautilus.engine.config import BarsConfig
-from apex_nautilus.features import names
+from apex_nautilus.features import get, names
+from apex_nautilus.features.external import ExternalSeries
 from apex_nautilus.forge.replay import EXIT_KINDS, dataset_market, replay_trades
-from apex_nautilus.genome import Genome, compile_genome, encode, sealed
+from apex_nautilus.genome import Genome, Node, compile_genome, encode, sealed
 from apex_nautilus.genome.random_trees import random_tree
-from apex_nautilus.genome.schema import BpsStop, Bracket, Platt, Sizing, VolatilityStop
+from apex_nautilus.genome.schema import BpsStop, Bracket, Feature, Platt, Sizing, VolatilityStop
 from apex_nautilus.risk import BarCosts, Egarch, trading_rules
 from apex_nautilus.risk.cost_file import CostFile, encode_cost_file
 
@@ -62,15 +66,22 @@ def make_genome(seed: int, instrument_id: str, clock: str, bracket: Bracket) -> 
     )
 
 
+def in_replay(folder: Path, genome: Genome, costs: BarCosts | None) -> np.ndarray:
+    """Return the trades of the replay that ended within the data."""
+    dataset = build_dataset(
+        folder / "catalog", genome.instrument_id, genome.clock, genome.features, folder / "dataset",
+        bar_costs=costs,
+    )  # fmt: skip
+    rules = trading_rules(genome, load_instrument(folder / "catalog", genome.instrument_id))
+    trades = replay_trades(dataset, compile_genome(genome), rules)
+    return trades[trades["exit_kind"] != EXIT_KINDS.index("end")]
+
+
 def both(folder: Path, genome: Genome, costs: BarCosts | None, minutes: int):
     """Return (trades of the replay, trades in Nautilus, the replay's market) over the catalog in `folder`."""
     catalog = folder / "catalog"
-    spec = load_instrument(catalog, genome.instrument_id)
-    dataset = build_dataset(
-        catalog, genome.instrument_id, genome.clock, genome.features, folder / "dataset", bar_costs=costs
-    )
-    replayed = replay_trades(dataset, compile_genome(genome), trading_rules(genome, spec))
-    replayed = replayed[replayed["exit_kind"] != EXIT_KINDS.index("end")]
+    replayed = in_replay(folder, genome, costs)
+    dataset = Dataset.open(folder / "dataset")
     last_ts_ns = dataset.path_ts_ns[dataset.row_event[-1]]
     path = folder / "genome.json"
     path.write_bytes(encode(genome))
@@ -143,3 +154,54 @@ def test_enough_trades_of_every_kind_were_compared(candles):
         slipped += int(np.count_nonzero(replayed["entry_price"] != touch))
     assert min(kinds.get(k, 0) for k in ("stop", "take_profit", "max_hold", "long", "short")) >= 5, kinds
     assert slipped >= 50
+
+
+OUTSIDE = ("funding_rate", "eigen_vel_div", "fear_greed")
+
+
+def publish_outside(catalog: Path, instrument_id: str) -> None:
+    """Random series: funding every 8 h, a scan with every bar, an index that is at times stale."""
+    rng = np.random.default_rng(9)
+    first, minute = 1_743_465_600 * 10**9, 60 * 10**9
+    for name, every, count, stale in (
+        ("funding_rate", 480, 30, None),
+        ("eigen_vel_div", 5, 2800, 5 * minute),
+        ("fear_greed", 1440, 10, 900 * minute),
+    ):
+        spec = get(name)
+        values = rng.uniform(spec.low, spec.high, count)
+        times = first + every * minute * np.arange(count) + rng.integers(0, 2, count)
+        owner = instrument_id if name == "funding_rate" else None
+        write_external(catalog, ExternalSeries(name, times, values, stale), owner, replace=True)
+
+
+def listener(clock: str) -> Genome:
+    """The scan less the funding says the side, the index the size."""
+    genome = make_genome(15, BTC, clock, TIGHT)
+    return sealed(
+        msgspec.structs.replace(
+            genome,
+            features=(*OUTSIDE, *genome.features),
+            signal=Node("sub", (Node(Feature(1)), Node(Feature(0)))),
+            confidence=random_tree(np.random.default_rng(15), 6, depth=3),
+            size=Node(Feature(2)),
+        )
+    )
+
+
+@pytest.mark.parametrize("clock", ["5m", "15m"])
+def test_a_genome_that_listens_to_the_outside_trades_the_same(candles, clock):
+    publish_outside(candles / "catalog", BTC)
+    genome = listener(clock)
+    replayed, traded, _ = both(candles, genome, DEAR, 5)
+    assert_same_trades(replayed, traded)
+    assert len(traded) > 20
+    assert set(replayed["side"]) == {1, -1}
+    for name in OUTSIDE:  # it does listen: each of them matters
+        stored = candles / "catalog" / "external"
+        for file in stored.glob(f"{name}*"):
+            file.unlink()
+        write_external(candles / "catalog", ExternalSeries(name, [], []))
+        deaf = in_replay(candles, genome, DEAR)
+        assert deaf.tobytes() != replayed.tobytes(), name
+        publish_outside(candles / "catalog", BTC)
