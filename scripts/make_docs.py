@@ -24,7 +24,9 @@ def filled(page: str, kind: str) -> str:
 def main() -> int:
     path = DOCS / "features.md"
     before = path.read_text(encoding="utf-8")
-    after = filled(filled(before, "book"), "bar")
+    after = before
+    for kind in ("book", "bar", "external"):
+        after = filled(after, kind)
     if after == before:
         print("docs: nothing has changed")
     else:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from apex_nautilus.features import FeatureSpec
-from apex_nautilus.features.reference import bound_text, warmup_text
+from apex_nautilus.features.reference import age_text, bound_text, warmup_text
 
 __all__ = ["KINDS", "FeatureRecord", "print_features", "record_of"]
 
@@ -59,16 +59,21 @@ def record_of(spec: FeatureSpec) -> FeatureRecord:
     )
 
 
+def _patience(spec: FeatureSpec) -> str:
+    """How long until its values count, or how long one of them does."""
+    return f"up to {age_text(spec.stale_after_ns)}" if spec.kind == "external" else warmup_text(spec)
+
+
 def print_features(console: Console, title: str, specs: Iterable[FeatureSpec]) -> None:
     """Print a table; its three columns hold two or three facts each, so that 80 columns are enough."""
     table = Table(title=title, title_justify="left", title_style="bold", show_lines=True, expand=True)
     table.add_column("name\nunit", no_wrap=True)
-    table.add_column("range\nundefined\nwarm-up", no_wrap=True)
+    table.add_column("range\nundefined\nwarm-up, age", no_wrap=True)
     table.add_column("formula\nsource", overflow="fold", ratio=1)
     for spec in specs:
         table.add_row(
             Text.assemble((spec.name, "bold"), "\n", (spec.unit, "dim")),
-            f"{bound_text(spec.low)} to {bound_text(spec.high)}\n{spec.neutral:g}\n{warmup_text(spec)}",
+            f"{bound_text(spec.low)} to {bound_text(spec.high)}\n{spec.neutral:g}\n{_patience(spec)}",
             Text.assemble(spec.formula, "\n", (spec.source, "dim")),
         )
     console.print(table)
