@@ -7,8 +7,8 @@ Enters: a `Population` (who trades, with which parameters; `profile` has some to
 Leaves: a `Tape`. `OrderBook` is the matching engine on its own, `LatencyModel` the network's draws.
 """
 
+from ._market_facts import MarketFacts, market_facts
 from .event_queue import EventQueue
-from .facts import MarketFacts, market_facts
 from .latency import LatencyModel
 from .market import DEFAULT_START_NS, Market, Tape, TapeStats, run_many
 from .order_book import MESSAGE, MessageAction, OrderBook, OrderReport

@@ -22,8 +22,8 @@ def first_fills(
     joins_ns : ndarray of int64 (j,), rising; none before the first entry of the path.
     side : 1 buys, -1 sells.
     horizon_ns : for how long each is watched.
-    path_ns, own, own_size, other : ndarrays (m,), the touch after each update of the book: time, price and size
-        of the order's own side, price of the other.
+    path_ns, own, own_size, other : ndarrays (m,), the touch after each update of the book: time, price and
+        size of the order's own side, price of the other.
     trade_ns, trade_price, trade_size, taker : ndarrays (t,), trades; `taker` 1 bought, -1 sold, 0 unknown.
     out : ndarray of float64 (j,).
     """
