@@ -101,7 +101,7 @@ def _feed_bourse(core, rows: list[tuple]):
     """Let bourse match the flow; returns its book."""
     book = core.OrderBook(0, 1)
     set_time, place, cancel = book.set_time, book.place_order, book.cancel_order
-    for at, (order_id, price, size, owner, action, side, _) in enumerate(rows):
+    for at, (order_id, price, size, _, owner, action, side, _, _) in enumerate(rows):
         set_time(at)  # its queues are ordered by time, so every message needs its own
         if action == MessageAction.LIMIT:
             place(side > 0, size, owner, price)
@@ -118,7 +118,7 @@ def _feed_light(module, rows: list[tuple]) -> tuple[int, int]:
     add, cancel = engine.add_order, engine.cancel_order
     matches = volume = 0
     ids: dict[int, int] = {}
-    for order_id, price, size, _, action, side, _ in rows:
+    for order_id, price, size, _, _, action, side, _, _ in rows:
         if action == MessageAction.CANCEL:
             cancel(ids[order_id], "X")
             continue
@@ -137,7 +137,7 @@ def _feed_ours(rows: list[tuple]) -> tuple[int, int]:
     book = OrderBook()
     limit, market, cancel = book.limit, book.market, book.cancel
     matches = volume = 0
-    for order_id, price, size, owner, action, side, _ in rows:
+    for order_id, price, size, _, owner, action, side, _, _ in rows:
         if action == MessageAction.CANCEL:
             cancel(order_id)
             continue

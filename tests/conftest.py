@@ -20,6 +20,22 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nightly", action="store_true", help="also run the long tests of the nightly job")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "nightly: takes minutes; runs with --nightly only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--nightly"):
+        skip = pytest.mark.skip(reason="runs with --nightly only (`make nightly`)")
+        for item in items:
+            if item.get_closest_marker("nightly"):
+                item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """Root of the checkout."""

@@ -11,7 +11,7 @@ from ._market_facts import MarketFacts, market_facts
 from .event_queue import EventQueue
 from .latency import LatencyModel
 from .market import DEFAULT_START_NS, Market, Tape, TapeStats, run_many
-from .order_book import MESSAGE, MessageAction, OrderBook, OrderReport
+from .order_book import MESSAGE, REPORT, MessageAction, OrderBook, OrderReport, Reason, ReportKind
 from .population import PARAMETERS, Parameter, Population, PopulationError
 from .profiles import PROFILES, profile
 
@@ -20,6 +20,7 @@ __all__ = [
     "MESSAGE",
     "PARAMETERS",
     "PROFILES",
+    "REPORT",
     "EventQueue",
     "LatencyModel",
     "Market",
@@ -30,6 +31,8 @@ __all__ = [
     "Parameter",
     "Population",
     "PopulationError",
+    "Reason",
+    "ReportKind",
     "Tape",
     "TapeStats",
     "market_facts",

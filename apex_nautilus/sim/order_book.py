@@ -8,36 +8,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import _book_run as r
 from . import matching as m
-from ._jit import entry
-from .matching import BUY, CANCELLED, FILL, FILLED, FOK, GTC, IOC, POST_ONLY, REJECTED, RESTING, SELL
-
-__all__ = ["MESSAGE", "MessageAction", "OrderBook", "OrderReport"]
-
-UNKNOWN = 0  # fate of an id that was never submitted
-
-
-class MessageAction:
-    """What a message of `OrderBook.process` asks for."""
-
-    LIMIT, MARKET, CANCEL, REPLACE, REDUCE = 0, 1, 2, 3, 4
-
-
-MESSAGE = np.dtype(
-    [
-        # LIMIT and MARKET: a new id, 0 <= id < 2**31 and never used before; else the order meant.
-        ("order_id", "<i8"),
-        ("price", "<i8"),  # ticks; LIMIT and REPLACE
-        ("size", "<i8"),  # lots; the size afterwards for REPLACE and REDUCE
-        ("owner", "<i4"),
-        ("action", "u1"),
-        ("side", "i1"),
-        ("time_in_force", "u1"),  # LIMIT only
-    ],
-    align=True,
+from ._book_run import MESSAGE, REPORT, MessageAction, Reason, ReportKind
+from .event_queue import NEVER, SCHEDULED, new_queue
+from .matching import (
+    ALLOW,
+    BUY,
+    CANCEL_RESTING,
+    CANCELLED,
+    DECREMENT,
+    FILL,
+    FOK,
+    GTC,
+    IOC,
+    POST_ONLY,
+    REJECTED,
+    RESTING,
+    SELL,
 )
 
-_DONE, _GROW_FILLS, _GROW_ORDERS, _GROW_LEVELS = 0, 1, 2, 3
+__all__ = ["MESSAGE", "REPORT", "MessageAction", "OrderBook", "OrderReport", "Reason", "ReportKind"]
+
+UNKNOWN = 0  # fate of an id that was never submitted
+_NOBODY_ASKS = np.zeros(0, REPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,116 +41,19 @@ class OrderReport:
     Attributes
     ----------
     order_id : the id the book gave it.
-    fate : RESTING, FILLED, EXPIRED or REJECTED.
+    fate : RESTING, FILLED, CANCELLED (by self-trade prevention), EXPIRED or REJECTED.
     filled : lots traded at once.
-    fills : FILL[k], the matches in order, self-trade cancellations (size 0) among them.
+    fills : FILL[k], the meetings in order, those that self-trade prevention undid (size 0) among them.
+    reason : why, a `Reason`.
+    left : lots that rest.
     """
 
     order_id: int
     fate: int
     filled: int
     fills: np.ndarray
-
-
-@entry
-def _run(book, messages, start, slots, fates, fills, n_fills):
-    """Apply messages from `start` on; stops before the first one that needs more room, saying which."""
-    state = book.state
-    for i in range(start, len(messages)):
-        message = messages[i]
-        action = message.action
-        order_id = message.order_id
-        if len(fills) - n_fills < state[m.BID_ORDERS] + state[m.ASK_ORDERS]:
-            return i, n_fills, _GROW_FILLS
-        first = n_fills
-        if action <= 1:
-            price = message.price
-            kind = message.time_in_force
-            if action == 1:
-                price = m.NO_ASK if message.side > 0 else m.NO_BID
-                kind = m.IOC
-            elif kind != m.IOC and kind != m.FOK and not m.fits(book, price):  # what may rest needs a place
-                return i, n_fills, _GROW_LEVELS
-            slot = m.allocate(book, order_id, message.owner, message.side, price, message.size, kind)
-            if slot < 0:
-                return i, n_fills, _GROW_ORDERS
-            fate, n_fills = m.submit(book, slot, fills, n_fills)
-            slots[order_id] = slot
-            fates[order_id] = fate
-        elif fates[order_id] != m.RESTING:
-            continue
-        elif action == 2:
-            m.cancel(book, slots[order_id], order_id)
-            fates[order_id] = m.CANCELLED
-        elif action == 3:
-            if not m.fits(book, message.price):
-                return i, n_fills, _GROW_LEVELS
-            slot = slots[order_id]
-            fate, n_fills = m.replace(book, slot, order_id, message.price, message.size, fills, n_fills)
-            if fate != m.REJECTED:
-                fates[order_id] = fate
-        else:
-            m.reduce(book, slots[order_id], order_id, message.size)
-        for k in range(first, n_fills):
-            if fills[k].maker_done:
-                fates[fills[k].maker_id] = m.FILLED if fills[k].size > 0 else m.CANCELLED
-    return len(messages), n_fills, _DONE
-
-
-_PROBLEMS = (
-    "action",
-    "side",
-    "time_in_force",
-    "price",
-    "size",
-    "order_id (used before)",
-    "order_id (never submitted)",
-)
-_BOUND = 1 << 59
-
-
-@entry
-def _id_range(messages):
-    """Index of the first id that is none (-1 where all are), and the highest id."""
-    highest = np.int64(-1)
-    for i in range(len(messages)):
-        order_id = messages[i].order_id
-        if order_id < 0 or order_id >= 1 << 31:
-            return i, highest
-        highest = max(highest, order_id)
-    return -1, highest
-
-
-@entry
-def _first_bad(messages, seen):
-    """Index and problem (1-based in _PROBLEMS, 0 none) of the first bad message; marks ids in `seen`."""
-    for i in range(len(messages)):
-        message = messages[i]
-        action = message.action
-        order_id = message.order_id
-        if action > 4:
-            return i, 1
-        if action <= 1:
-            if abs(np.int64(message.side)) != 1:
-                return i, 2
-            if message.time_in_force > m.POST_ONLY:
-                return i, 3
-        if action in (0, 3) and abs(message.price) > _BOUND:
-            return i, 4
-        if action != 2 and (message.size < 1 or message.size > _BOUND):
-            return i, 5
-        if action <= 1:
-            if seen[order_id]:
-                return i, 6
-            seen[order_id] = 1
-        elif not seen[order_id]:
-            return i, 7
-    return 0, 0
-
-
-def _bad_message(messages: np.ndarray, at: int, problem: str) -> ValueError:
-    value = messages[at][problem.split(" ")[0]]
-    return ValueError(f"messages[{at}].{problem}: {value} is out of bounds")
+    reason: Reason = Reason.NONE
+    left: int = 0
 
 
 class OrderBook:
@@ -165,11 +62,18 @@ class OrderBook:
     Prices are integer ticks and sizes integer lots, both within +-2**59. Order ids are given in sequence from
     0. The arrays grow by themselves; `capacity` and `levels` only set where they start.
 
+    Time is what the caller says it is: `expire(now_ns)` moves the clock forward and ends the orders whose
+    time has come. Nothing expires on its own.
+
     Parameters
     ----------
     capacity : resting orders to make room for.
     levels : width of the price ladder in ticks, a power of two of at least 64.
-    prevent_self_trade : when an order would meet one of its own owner, the resting one is cancelled instead.
+    prevent_self_trade : what happens when an order would meet one of its own owner: ALLOW (False) lets them
+        trade; CANCEL_RESTING (True) takes the resting one off and goes on; CANCEL_AGGRESSING ends the
+        incoming one; CANCEL_BOTH does both; DECREMENT takes the smaller size off both, without a trade. An
+        order may bring a mode of its own. A fill-or-kill is rejected when in the last three modes it would
+        meet an own order before it is filled.
 
     Examples
     --------
@@ -181,31 +85,64 @@ class OrderBook:
     3
     """
 
-    def __init__(self, *, capacity: int = 4096, levels: int = 4096, prevent_self_trade: bool = False) -> None:
-        self._book = m.new_book(capacity, levels, prevent_self_trade=prevent_self_trade)
+    def __init__(
+        self, *, capacity: int = 4096, levels: int = 4096, prevent_self_trade: bool | int = ALLOW
+    ) -> None:
+        mode = _mode("prevent_self_trade", prevent_self_trade)
+        self._book = m.new_book(capacity, levels, prevent_self_trade=mode)
+        self._queue = new_queue(64)
         self._slots = np.zeros(1024, np.int32)
         self._fates = np.zeros(1024, np.uint8)
         self._fills = np.zeros(1024, FILL)
+        self._reports = np.zeros(64, REPORT)
         self._next_id = 0
         self._message = np.zeros(1, MESSAGE)
+        self._event = np.zeros(1, SCHEDULED)
 
     # ------------------------------------------------------------------ orders
 
     def limit(
-        self, side: int, price: int, size: int, *, owner: int = 0, time_in_force: int = GTC
+        self,
+        side: int,
+        price: int,
+        size: int,
+        *,
+        owner: int = 0,
+        time_in_force: int = GTC,
+        expires_ns: int = 0,
+        self_trade: int = ALLOW,
     ) -> OrderReport:
         """Send a limit order.
 
-        Parameters: side, BUY or SELL; price in ticks; size in lots, positive; time_in_force, GTC, IOC, FOK or
-        POST_ONLY. Raises ValueError naming the argument that is out of bounds.
+        Parameters
+        ----------
+        side : BUY or SELL.
+        price : ticks.
+        size : lots, positive.
+        owner : whose it is, an int32; self-trade prevention compares owners.
+        time_in_force : GTC, IOC, FOK or POST_ONLY.
+        expires_ns : of a GTC or POST_ONLY order, the time at which it ends; 0 is never. One that comes at
+            that time or later expires on arrival.
+        self_trade : mode of self-trade prevention, ALLOW for the book's own.
+
+        Raises
+        ------
+        ValueError naming the argument that is out of bounds.
         """
         if time_in_force not in (GTC, IOC, FOK, POST_ONLY):
             raise ValueError(f"time_in_force: {time_in_force!r} is none of GTC, IOC, FOK, POST_ONLY")
-        return self._send(MessageAction.LIMIT, side, _in_range("price", price), size, owner, time_in_force)
+        if expires_ns and time_in_force in (IOC, FOK):
+            raise ValueError(f"expires_ns: {expires_ns} for an IOC or FOK order, which never rests")
+        if not 0 <= expires_ns < NEVER:
+            raise ValueError(f"expires_ns: {expires_ns} is outside [0, 2**63 - 1); 0 is never")
+        _in_range("price", price)
+        return self._order(
+            MessageAction.LIMIT, side, price, size, expires_ns, owner, time_in_force, self_trade
+        )
 
-    def market(self, side: int, size: int, *, owner: int = 0) -> OrderReport:
+    def market(self, side: int, size: int, *, owner: int = 0, self_trade: int = ALLOW) -> OrderReport:
         """Send a market order: it takes what there is, and what it cannot get expires."""
-        return self._send(MessageAction.MARKET, side, 0, size, owner, IOC)
+        return self._order(MessageAction.MARKET, side, 0, size, 0, owner, IOC, self_trade)
 
     def cancel(self, order_id: int) -> int:
         """Take an order off the book; returns the lots it still had, 0 when it no longer rests."""
@@ -224,26 +161,30 @@ class OrderBook:
     def replace(self, order_id: int, price: int, size: int) -> OrderReport:
         """Move a resting order; it keeps its place only when just the size shrinks.
 
-        The fate is REJECTED, and nothing changed, when the order does not rest or is post-only and would
-        trade.
+        An order that expires still does, at its time. The fate is REJECTED, and nothing changed, when the
+        order does not rest (`Reason.NOT_RESTING`) or is post-only and would trade (`Reason.WOULD_TRADE`).
         """
         _in_range("price", price)
         if _in_range("size", size) < 1:
             raise ValueError(f"size: {size} lots is not positive; to remove an order, cancel it")
-        slot = self._slot_of(order_id)
-        if slot < 0:
-            return OrderReport(order_id, REJECTED, 0, self._fills[:0].copy())
-        if not m.fits(self._book, price):
-            self._book = m.grow_levels(self._book, price)
-        if len(self._fills) < len(self):
-            self._fills = np.zeros(2 * len(self), FILL)
-        fate, n_fills = m.replace(self._book, slot, order_id, price, size, self._fills, 0)
-        fills = self._fills[:n_fills].copy()
-        if fate != REJECTED:
-            self._fates[order_id] = fate
-        done = fills["maker_done"] > 0
-        self._fates[fills["maker_id"][done]] = np.where(fills["size"][done] > 0, FILLED, CANCELLED)
-        return OrderReport(order_id, int(fate), int(fills["size"].sum()), fills)
+        if self._slot_of(order_id) < 0:
+            return OrderReport(order_id, REJECTED, 0, self._fills[:0].copy(), Reason.NOT_RESTING)
+        return self._send((order_id, price, size, 0, 0, MessageAction.REPLACE, 0, 0, 0))
+
+    def expire(self, now_ns: int) -> np.ndarray:
+        """Say what time it is; orders whose time has come end, earliest first.
+
+        Returns
+        -------
+        REPORT[k] : one line an order, in the order in which they ended.
+
+        Raises
+        ------
+        ValueError when time would run backwards.
+        """
+        if not self._book.state[m.NOW_NS] <= now_ns < NEVER:
+            raise ValueError(f"now_ns: {now_ns} is before {self.now_ns}, the time already reached")
+        return self._reports[: self._let_expire(now_ns, 0, 0, told=True)].copy()
 
     def process(self, messages: np.ndarray) -> np.ndarray:
         """Apply an array of messages in one compiled run; returns all fills, FILL[k].
@@ -261,24 +202,19 @@ class OrderBook:
         would make the ladder span more than 2**24 ticks is known only when its turn comes: then those before
         it have been applied.
         """
-        messages = np.ascontiguousarray(messages, MESSAGE)
-        if not len(messages):
-            return self._fills[:0].copy()
-        outside, highest = _id_range(messages)
-        if outside >= 0:
-            raise _bad_message(messages, outside, "order_id")
-        self._remember(highest + 1)
-        at, problem = _first_bad(messages, self._fates.copy())
-        if problem:
-            raise _bad_message(messages, at, _PROBLEMS[problem - 1])
-        self._next_id = max(self._next_id, highest + 1)
-        if len(self._fills) < len(messages) // 4:
-            self._fills = np.empty(len(messages) // 4, FILL)
-        n_fills = self._apply(messages)
-        fills, self._fills = self._fills[:n_fills], np.zeros(1024, FILL)  # given away, which saves a copy
-        return fills
+        return self._process(messages, told=False)[0]
+
+    def process_reported(self, messages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Like `process`, and say everything that happened to any order, in order: (FILL[k], REPORT[r])."""
+        return self._process(messages, told=True)
 
     # ------------------------------------------------------------------ what is there
+
+    @property
+    def now_ns(self) -> int | None:
+        """The time last told by `expire`, None before."""
+        now_ns = int(self._book.state[m.NOW_NS])
+        return now_ns if now_ns > np.iinfo(np.int64).min else None
 
     @property
     def best_bid(self) -> int | None:
@@ -320,17 +256,46 @@ class OrderBook:
 
     # ------------------------------------------------------------------ inside
 
-    def _send(self, action: int, side: int, price: int, size: int, owner: int, kind: int) -> OrderReport:
+    def _order(
+        self, action: int, side: int, price: int, size: int, expires: int, owner: int, kind: int, mode: int
+    ) -> OrderReport:
         if side not in (BUY, SELL):
             raise ValueError(f"side: {side!r} is neither BUY (1) nor SELL (-1)")
         if _in_range("size", size) < 1:
             raise ValueError(f"size: {size} lots is not positive")
+        if not -(1 << 31) <= owner < 1 << 31:
+            raise ValueError(f"owner: {owner} does not fit 32 bits")
+        mode = _mode("self_trade", mode)
         order_id = self._next_id
         self._next_id += 1
         self._remember(self._next_id)
-        self._message[0] = (order_id, price, size, owner, action, side, kind)
-        fills = self._fills[: self._apply(self._message)].copy()
-        return OrderReport(order_id, int(self._fates[order_id]), int(fills["size"].sum()), fills)
+        return self._send((order_id, price, size, expires, owner, action, side, kind, mode))
+
+    def _send(self, message: tuple) -> OrderReport:
+        self._message[0] = message
+        n_fills, n_reports = self._apply(self._message, told=True)
+        order_id, fills = message[0], self._fills[:n_fills].copy()
+        last = self._reports[n_reports - 1]
+        refused = last["kind"] == ReportKind.REFUSED
+        fate = REJECTED if refused else int(self._fates[order_id])
+        return OrderReport(
+            order_id, fate, int(fills["size"].sum()), fills, Reason(last["reason"]), int(last["left"])
+        )
+
+    def _process(self, messages: np.ndarray, *, told: bool) -> tuple[np.ndarray, np.ndarray]:
+        messages = np.ascontiguousarray(messages, MESSAGE)
+        if not len(messages):
+            return self._fills[:0].copy(), _NOBODY_ASKS
+        highest = r.highest_id(messages)
+        self._remember(highest + 1)
+        r.check_messages(messages, self._fates.copy(), int(self._book.state[m.NOW_NS]))
+        self._next_id = max(self._next_id, highest + 1)
+        if len(self._fills) < len(messages) // 4:
+            self._fills = np.empty(len(messages) // 4, FILL)
+        n_fills, n_reports = self._apply(messages, told=told)
+        fills, self._fills = self._fills[:n_fills], np.zeros(1024, FILL)  # given away, which saves a copy
+        reports = self._reports[:n_reports].copy() if told else _NOBODY_ASKS
+        return fills, reports
 
     def _remember(self, n: int) -> None:
         """Make room for the slots and fates of the first `n` order ids."""
@@ -339,19 +304,44 @@ class OrderBook:
             self._slots = np.concatenate([self._slots, np.zeros(room, np.int32)])
             self._fates = np.concatenate([self._fates, np.zeros(room, np.uint8)])
 
-    def _apply(self, messages: np.ndarray) -> int:
-        at, n_fills = 0, 0
+    def _apply(self, messages: np.ndarray, *, told: bool) -> tuple[int, int]:
+        """Apply messages that have been checked; returns the numbers of fills and of reports."""
+        at, n_fills, n_reports = 0, 0, 0
         while True:
+            reports = self._reports if told else _NOBODY_ASKS
             memory = self._slots, self._fates, self._fills
-            at, n_fills, needs = _run(self._book, messages, at, *memory, n_fills)
-            if needs == _DONE:
-                return n_fills
-            if needs == _GROW_FILLS:
+            at, n_fills, n_reports, why = r.run_messages(
+                self._book, self._queue, messages, at, *memory, n_fills, reports, n_reports
+            )
+            if why == r.DONE:
+                return n_fills, n_reports
+            if why == r.GROW_FILLS:
                 self._fills = np.concatenate([self._fills, np.zeros(max(len(self._fills), len(self)), FILL)])
-            elif needs == _GROW_ORDERS:
+            elif why == r.GROW_ORDERS:
                 self._book = m.grow_orders(self._book)
-            else:
+            elif why == r.GROW_LEVELS:
                 self._book = m.grow_levels(self._book, int(messages[at]["price"]))
+            elif why == r.GROW_REPORTS:
+                self._grow_reports(2 * len(self) + 2)
+            elif why == r.GROW_QUEUE:
+                self._queue = r.compacted(self._queue, self._fates)
+            else:
+                n_reports = self._let_expire(int(messages[at]["time_ns"]), at, n_reports, told=told)
+                at += 1
+
+    def _let_expire(self, now_ns: int, at: int, n_reports: int, *, told: bool) -> int:
+        while True:
+            reports = self._reports if told else _NOBODY_ASKS
+            n_reports, done = r.expire_due(
+                self._book, self._queue, self._event, now_ns, at, self._fates, reports, n_reports
+            )
+            if done:
+                return n_reports
+            self._grow_reports(0)
+
+    def _grow_reports(self, least: int) -> None:
+        more = max(len(self._reports), least)
+        self._reports = np.concatenate([self._reports, np.zeros(more, REPORT)])
 
     def _slot_of(self, order_id: int) -> int:
         if not 0 <= order_id < len(self._fates) or self._fates[order_id] != RESTING:
@@ -360,6 +350,14 @@ class OrderBook:
 
 
 def _in_range(name: str, value: int) -> int:
-    if not -_BOUND <= value <= _BOUND:
+    if not -r.BOUND <= value <= r.BOUND:
         raise ValueError(f"{name}: {value} is outside +-2**59")
     return int(value)
+
+
+def _mode(name: str, value: bool | int) -> int:
+    if value not in range(DECREMENT + 1):
+        raise ValueError(
+            f"{name}: {value!r} is none of ALLOW, CANCEL_RESTING, CANCEL_AGGRESSING, CANCEL_BOTH, DECREMENT"
+        )
+    return CANCEL_RESTING if value is True else int(value)

@@ -1,19 +1,24 @@
-"""The order book against a slow, obvious twin, against rules worked out by hand, and against bourse."""
+"""The order book against a slow, obvious twin and against rules worked out by hand."""
 
 import numpy as np
 import pytest
+from book_flows import random_messages, run_both
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slow_book import SlowBook, SlowOrder
+from slow_book import SlowBook
 
-from apex_nautilus.sim import MESSAGE, MessageAction, OrderBook
+from apex_nautilus.sim import MESSAGE, MessageAction, OrderBook, Reason, ReportKind
 from apex_nautilus.sim.matching import (
+    ALLOW,
     BUY,
+    CANCEL_AGGRESSING,
+    CANCEL_BOTH,
+    CANCEL_RESTING,
     CANCELLED,
+    DECREMENT,
     EXPIRED,
     FILLED,
     FOK,
-    GTC,
     IOC,
     POST_ONLY,
     REJECTED,
@@ -21,77 +26,59 @@ from apex_nautilus.sim.matching import (
     SELL,
 )
 
-FATES = {"resting": RESTING, "filled": FILLED, "cancelled": CANCELLED, "expired": EXPIRED}
-FATES["rejected"] = REJECTED
-KINDS = {GTC: "gtc", IOC: "ioc", FOK: "fok", POST_ONLY: "post_only"}
+MODES = [ALLOW, CANCEL_RESTING, CANCEL_AGGRESSING, CANCEL_BOTH, DECREMENT]
 
 
-def random_messages(seed, n, *, width=12, drift=0, owners=4):
-    """A flow of all kinds of messages around a price that may walk."""
-    rng = np.random.default_rng(seed)
-    messages = np.zeros(n, MESSAGE)
-    messages["action"] = rng.choice(5, n, p=[0.5, 0.1, 0.2, 0.12, 0.08])
-    messages["side"] = rng.choice([-1, 1], n)
-    centre = 1000 + (np.cumsum(rng.integers(-drift, drift + 1, n)) if drift else 0)
-    messages["price"] = centre - messages["side"] * rng.integers(-2, width, n)
-    messages["size"] = rng.integers(1, 30, n)
-    messages["owner"] = rng.integers(0, owners, n)
-    messages["time_in_force"] = rng.choice(4, n, p=[0.7, 0.1, 0.1, 0.1])
-    messages["action"][0] = MessageAction.LIMIT
-    new = messages["action"] <= MessageAction.MARKET
-    born = np.cumsum(new)
-    messages["order_id"] = np.where(new, born - 1, np.maximum(born - rng.geometric(0.05, n), 0))
-    return messages
-
-
-def apply_slowly(slow, message):
-    action, order_id = int(message["action"]), int(message["order_id"])
-    price, size = int(message["price"]), int(message["size"])
-    if action == MessageAction.LIMIT:
-        kind = KINDS[int(message["time_in_force"])]
-        slow.add(SlowOrder(order_id, int(message["side"]), price, size, int(message["owner"]), kind))
-    elif action == MessageAction.MARKET:
-        slow.add(SlowOrder(order_id, int(message["side"]), None, size, int(message["owner"]), "ioc"))
-    elif action == MessageAction.CANCEL:
-        slow.cancel(order_id)
-    elif action == MessageAction.REPLACE:
-        slow.replace(order_id, price, size)
-    else:
-        slow.reduce(order_id, size)
-
-
-def as_rows(fills):
-    return [(int(f["taker_id"]), int(f["maker_id"]), int(f["price"]), int(f["size"])) for f in fills]
-
-
-def check_against_twin(messages, book, slow, chunk):
-    fills = []
-    for at in range(0, len(messages), chunk):
-        part = messages[at : at + chunk]
-        fills += as_rows(book.process(part))
-        for message in part:
-            apply_slowly(slow, message)
-        for side in (BUY, SELL):
-            assert book.queues(side) == slow.queues(side)
-        assert book.best_bid is None or book.best_ask is None or book.best_bid < book.best_ask
-    assert fills == slow.fills
-    assert {i: book.fate(i) for i in slow.fates} == {i: FATES[fate] for i, fate in slow.fates.items()}
-
-
-@settings(max_examples=40)
-@given(seed=st.integers(0, 2**32), prevent=st.booleans(), drift=st.integers(0, 3))
-def test_every_message_does_what_it_does_to_the_slow_book(seed, prevent, drift):
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32),
+    mode=st.sampled_from(MODES),
+    drift=st.integers(0, 3),
+    lives=st.sampled_from([0, 20, 200]),
+    own_modes=st.booleans(),
+)
+def test_every_message_does_what_it_does_to_the_slow_book(seed, mode, drift, lives, own_modes):
     # The smallest arrays there are, so that pool, ladder and fills must grow on the way.
-    book = OrderBook(capacity=1, levels=64, prevent_self_trade=prevent)
-    check_against_twin(random_messages(seed, 150, drift=drift), book, SlowBook(prevent), chunk=1)
+    book = OrderBook(capacity=1, levels=64, prevent_self_trade=mode)
+    messages = random_messages(seed, 150, drift=drift, owners=3, lives=lives, modes=own_modes)
+    run_both(messages, book, SlowBook(mode), chunk=1)
 
 
-@pytest.mark.parametrize("prevent", [False, True])
-def test_two_hundred_thousand_messages_leave_the_same_book_and_trades(prevent):
-    messages = random_messages(7, 100_000, width=40, drift=1, owners=20)
-    check_against_twin(
-        messages, OrderBook(levels=64, prevent_self_trade=prevent), SlowBook(prevent), chunk=20_000
-    )
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32), cut=st.integers(1, 299))
+def test_where_a_flow_is_cut_does_not_show(seed, cut):
+    messages = random_messages(seed, 300, lives=50, modes=True)
+    whole, halves = OrderBook(), OrderBook(capacity=2, levels=64)
+    fills = whole.process(messages)
+    assert (fills == np.concatenate([halves.process(messages[:cut]), halves.process(messages[cut:])])).all()
+    assert [whole.queues(side) for side in (BUY, SELL)] == [halves.queues(side) for side in (BUY, SELL)]
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32), mode=st.sampled_from(MODES))
+def test_one_call_an_order_says_what_the_array_says(seed, mode):
+    messages = random_messages(seed, 100, owners=3, lives=30)
+    arrayed, called = OrderBook(prevent_self_trade=mode), OrderBook(prevent_self_trade=mode)
+    for at, row in enumerate(messages.tolist()):
+        order_id, price, size, time_ns, owner, action, side, kind, _ = row
+        fills, reports = arrayed.process_reported(messages[at : at + 1])
+        if action in (MessageAction.LIMIT, MessageAction.MARKET, MessageAction.REPLACE):
+            if action == MessageAction.LIMIT:
+                told = called.limit(side, price, size, owner=owner, time_in_force=kind, expires_ns=time_ns)
+            elif action == MessageAction.MARKET:
+                told = called.market(side, size, owner=owner)
+            else:
+                told = called.replace(order_id, price, size)
+            assert (told.order_id, told.fills.tolist()) == (order_id, fills.tolist())
+            assert (told.reason, told.left) == (reports[-1]["reason"], reports[-1]["left"])
+            if reports[-1]["kind"] != ReportKind.REFUSED:
+                assert told.fate == arrayed.fate(order_id)
+        elif action == MessageAction.CANCEL:
+            assert called.cancel(order_id) == reports[-1]["size"]
+        elif action == MessageAction.REDUCE:
+            assert called.reduce(order_id, size) == (reports[-1]["kind"] == ReportKind.REDUCED)
+        else:
+            assert called.expire(time_ns)["order_id"].tolist() == reports["order_id"].tolist()
 
 
 @pytest.mark.parametrize("jump", [63, 64, 65, 1000, 10**6])
@@ -194,14 +181,99 @@ def test_market_order_takes_what_there_is_and_the_rest_expires():
     assert book.market(SELL, size=5).filled == 0
 
 
-def test_self_trade_prevention_cancels_the_resting_order_and_goes_on():
-    book = OrderBook(prevent_self_trade=True)
-    own = book.limit(SELL, price=100, size=3, owner=1)
-    other = book.limit(SELL, price=100, size=3, owner=2)
-    report = book.limit(BUY, price=100, size=3, owner=1, time_in_force=IOC)
-    assert (report.fate, report.filled) == (FILLED, 3)
-    assert book.fate(own.order_id) == CANCELLED
-    assert book.fate(other.order_id) == FILLED
+@pytest.mark.parametrize(
+    ("mode", "size", "fate", "filled", "own", "asks"),
+    [
+        (ALLOW, 4, FILLED, 4, FILLED, [(100, 2)]),
+        (CANCEL_RESTING, 4, RESTING, 3, CANCELLED, []),
+        (CANCEL_AGGRESSING, 4, CANCELLED, 0, RESTING, [(100, 6)]),
+        (CANCEL_BOTH, 4, CANCELLED, 0, CANCELLED, [(100, 3)]),
+        (DECREMENT, 2, CANCELLED, 0, RESTING, [(100, 4)]),
+        (DECREMENT, 3, CANCELLED, 0, CANCELLED, [(100, 3)]),
+        (DECREMENT, 4, FILLED, 1, CANCELLED, [(100, 2)]),
+        (DECREMENT, 8, RESTING, 3, CANCELLED, []),
+    ],
+)
+def test_self_trade_prevention_takes_off_what_its_mode_says(mode, size, fate, filled, own, asks):
+    for book, order_mode in ((OrderBook(prevent_self_trade=mode), ALLOW), (OrderBook(), mode)):
+        mine = book.limit(SELL, price=100, size=3, owner=1)
+        book.limit(SELL, price=100, size=3, owner=2)
+        report = book.limit(BUY, price=100, size=size, owner=1, self_trade=order_mode)
+        assert (report.fate, report.filled) == (fate, filled)
+        assert book.fate(mine.order_id) == own
+        assert book.levels(SELL) == asks
+        assert report.reason == (Reason.OWN_ORDER if fate == CANCELLED else Reason.NONE)
+
+
+def test_prevention_spares_orders_of_other_owners():
+    book = OrderBook(prevent_self_trade=CANCEL_BOTH)
+    book.limit(SELL, price=100, size=3, owner=2)
+    assert book.market(BUY, size=3, owner=1).fate == FILLED
+
+
+@pytest.mark.parametrize(
+    ("mode", "fate"),
+    [
+        (ALLOW, FILLED),
+        (CANCEL_RESTING, REJECTED),
+        (CANCEL_AGGRESSING, REJECTED),
+        (CANCEL_BOTH, REJECTED),
+        (DECREMENT, REJECTED),
+    ],
+)
+def test_fill_or_kill_does_not_count_on_own_orders(mode, fate):
+    book = OrderBook(prevent_self_trade=mode)
+    book.limit(SELL, price=100, size=2, owner=2)
+    book.limit(SELL, price=100, size=2, owner=1)
+    assert book.limit(BUY, price=100, size=3, owner=1, time_in_force=FOK).fate == fate
+    assert book.levels(SELL) == [(100, 1 if fate == FILLED else 4)]
+    if mode != ALLOW:
+        assert book.limit(BUY, price=100, size=2, owner=1, time_in_force=FOK).fate == FILLED
+
+
+def test_orders_expire_earliest_first_and_the_late_one_on_arrival():
+    book = OrderBook()
+    late = book.limit(BUY, price=98, size=1, expires_ns=30)
+    early = book.limit(BUY, price=97, size=2, expires_ns=10)
+    twin = book.limit(SELL, price=105, size=3, expires_ns=10, time_in_force=POST_ONLY)
+    ever = book.limit(BUY, price=96, size=4)
+    assert book.expire(9)["order_id"].tolist() == []
+    gone = book.expire(30)
+    assert gone["order_id"].tolist() == [early.order_id, twin.order_id, late.order_id]
+    assert gone["size"].tolist() == [2, 3, 1]
+    assert book.fate(twin.order_id) == EXPIRED
+    assert book.fate(ever.order_id) == RESTING
+    tardy = book.limit(SELL, price=96, size=1, expires_ns=30)
+    assert (tardy.fate, tardy.reason, tardy.filled) == (EXPIRED, Reason.TOO_LATE, 0)
+    assert book.levels(BUY) == [(96, 4)]
+
+
+def test_an_order_keeps_its_expiry_when_it_is_replaced_and_a_cancelled_one_is_not_expired():
+    book = OrderBook()
+    moved = book.limit(BUY, price=98, size=1, expires_ns=10)
+    book.replace(moved.order_id, price=99, size=5)
+    cancelled = book.limit(BUY, price=98, size=1, expires_ns=10)
+    book.cancel(cancelled.order_id)
+    assert book.expire(10)["order_id"].tolist() == [moved.order_id]
+    assert book.fate(cancelled.order_id) == CANCELLED
+
+
+def test_orders_that_ended_early_do_not_fill_the_memory_of_expiries():
+    book = OrderBook()
+    for at in range(1000):
+        book.cancel(book.limit(BUY, price=at, size=1, expires_ns=10_000 + at).order_id)
+    assert len(book._queue.records) <= 256
+    kept = [book.limit(BUY, price=at, size=1, expires_ns=20_000 - at).order_id for at in range(300)]
+    assert book.expire(30_000)["order_id"].tolist() == kept[::-1]
+
+
+def test_time_does_not_run_backwards():
+    book = OrderBook()
+    assert book.now_ns is None
+    book.expire(5)
+    with pytest.raises(ValueError, match="now_ns: 4 is before 5"):
+        book.expire(4)
+    assert book.now_ns == 5
 
 
 @pytest.mark.parametrize(
@@ -214,6 +286,8 @@ def test_self_trade_prevention_cancels_the_resting_order_and_goes_on():
         ("order_id", -1, r"messages\[1\].order_id"),
         ("price", 1 << 60, r"messages\[1\].price"),
         ("time_in_force", 7, r"messages\[1\].time_in_force"),
+        ("self_trade", 5, r"messages\[1\].self_trade: 5"),
+        ("time_ns", -1, r"messages\[1\].time_ns: -1"),
     ],
 )
 def test_bad_message_is_refused_by_name_before_anything_happens(field, value, says):
@@ -228,6 +302,24 @@ def test_bad_message_is_refused_by_name_before_anything_happens(field, value, sa
     assert len(book) == 0
 
 
+def test_an_array_whose_time_runs_backwards_is_refused():
+    messages = np.zeros(2, MESSAGE)
+    messages["action"] = MessageAction.EXPIRE
+    messages["time_ns"] = [5, 4]
+    with pytest.raises(ValueError, match=r"messages\[1\].time_ns \(runs backwards\): 4"):
+        OrderBook().process(messages)
+
+
+@pytest.mark.parametrize("field", [("action", MessageAction.MARKET), ("time_in_force", IOC)])
+def test_what_never_rests_cannot_expire(field):
+    messages = np.zeros(1, MESSAGE)
+    messages["side"] = BUY
+    messages["size"] = messages["time_ns"] = 5
+    messages[field[0]] = field[1]
+    with pytest.raises(ValueError, match=r"messages\[0\].time_ns: 5"):
+        OrderBook().process(messages)
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -235,6 +327,11 @@ def test_bad_message_is_refused_by_name_before_anything_happens(field, value, sa
         lambda book: book.limit(BUY, price=1, size=0),
         lambda book: book.limit(BUY, price=1 << 60, size=1),
         lambda book: book.limit(BUY, price=1, size=1, time_in_force=9),
+        lambda book: book.limit(BUY, price=1, size=1, time_in_force=IOC, expires_ns=5),
+        lambda book: book.limit(BUY, price=1, size=1, expires_ns=-5),
+        lambda book: book.limit(BUY, price=1, size=1, self_trade=5),
+        lambda book: book.limit(BUY, price=1, size=1, owner=1 << 31),
+        lambda book: OrderBook(prevent_self_trade=7),
         lambda book: book.replace(0, price=1, size=0),
         lambda book: OrderBook(levels=100),
         lambda book: OrderBook(capacity=0),
@@ -248,30 +345,3 @@ def test_bad_argument_is_refused(call):
 def test_fate_of_an_unknown_order_is_an_error():
     with pytest.raises(KeyError, match="never submitted"):
         OrderBook().fate(3)
-
-
-def test_bourse_makes_the_same_trades_in_the_same_order():
-    core = pytest.importorskip("bourse.core", reason="bourse (a bench peer) is not installed")
-    messages = random_messages(11, 20_000)
-    messages = messages[
-        np.isin(messages["action"], [MessageAction.LIMIT, MessageAction.MARKET, MessageAction.CANCEL])
-    ]
-    messages["time_in_force"] = GTC
-    new = messages["action"] <= MessageAction.MARKET
-    ids = messages["order_id"]
-    dense = np.cumsum(np.bincount(ids[new], minlength=ids.max() + 1) > 0) - 1
-    messages["order_id"] = dense[ids]
-    peer = core.OrderBook(0, 1)
-    for at, message in enumerate(messages.tolist()):
-        order_id, price, size, owner, action, side, _ = message
-        peer.set_time(at)
-        if action == MessageAction.CANCEL:
-            peer.cancel_order(order_id)
-        else:
-            given = peer.place_order(
-                side > 0, size, owner, price=price if action == MessageAction.LIMIT else None
-            )
-            assert given == order_id
-    ours = as_rows(OrderBook().process(messages))
-    assert ours == [(taker, maker, price, size) for _, _, price, size, taker, maker in peer.get_trades()]
-    assert len(ours) > 1000
