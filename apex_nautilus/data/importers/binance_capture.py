@@ -636,30 +636,6 @@ def import_binance_capture(
     return report
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str,
-    max_bad_share: float,
-    allow_truncated: bool,
-    replace: bool,
-    progress: Callable[[str], None],
-    exchange_info: Path | None = None,
-) -> list[ImportReport]:
-    report = import_binance_capture(
-        paths,
-        catalog,
-        instrument,
-        max_bad_share=max_bad_share,
-        allow_truncated=allow_truncated,
-        replace=replace,
-        exchange_info=exchange_info,
-        progress=progress,
-    )
-    return [report]
-
-
 EXCHANGE_INFO = ImporterOption(
     "exchange_info", "Answer of the venue's exchangeInfo (JSON) to take tick, lot and limits from.", Path
 )
@@ -673,7 +649,7 @@ register(
     and a REST depth snapshot; gzip or plain text. BTCUSDT-PERP.BINANCE is the USDT-margined perpetual,
     BTCUSD-PERP.BINANCE the coin-margined one, BTCUSDT.BINANCE spot.
     """,
-        run=_run,
+        function=import_binance_capture,
         instrument="required",
         allow_truncated=True,
         options=(EXCHANGE_INFO,),

@@ -146,29 +146,6 @@ def _numbers(frame: pl.DataFrame) -> pl.DataFrame:
     return whole.with_columns(ts=pl.when(pl.col("ts") >= 0).then(pl.col("ts")))
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str,
-    max_bad_share: float,
-    allow_truncated: bool,
-    replace: bool,
-    progress: Callable[[str], None],
-    exchange_info: Path | None = None,
-) -> list[ImportReport]:
-    return import_binance_klines(
-        paths,
-        catalog,
-        instrument,
-        max_bad_share=max_bad_share,
-        allow_truncated=allow_truncated,
-        replace=replace,
-        exchange_info=exchange_info,
-        progress=progress,
-    )
-
-
 register(
     Importer(
         kind="binance-klines",
@@ -177,7 +154,7 @@ register(
     PATHS are named as the archive names them: BTCUSDT-1m-2024-01.zip, BTCUSDT-5m-2024-01-31.zip, zipped or
     not. Spot and futures look alike: --instrument says which it is.
     """,
-        run=_run,
+        function=import_binance_klines,
         instrument="required",
         allow_truncated=True,
         options=(EXCHANGE_INFO,),

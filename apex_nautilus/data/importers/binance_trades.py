@@ -201,29 +201,6 @@ def _import_one(
     )
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str | None,
-    max_bad_share: float,
-    allow_truncated: bool,
-    replace: bool,
-    progress: Callable[[str], None],
-    exchange_info: Path | None = None,
-) -> list[ImportReport]:
-    return import_binance_trades(
-        paths,
-        catalog,
-        instrument,
-        max_bad_share=max_bad_share,
-        allow_truncated=allow_truncated,
-        replace=replace,
-        exchange_info=exchange_info,
-        progress=progress,
-    )
-
-
 register(
     Importer(
         kind="binance-trades",
@@ -232,7 +209,7 @@ register(
     PATHS are named as the archive names them: BTCUSDT-trades-2024-01-01.zip, BTCUSDT-aggTrades-2024-01.zip,
     BTCUSD_PERP-trades-2024-01.zip, zipped or not. Spot and futures are told apart by their columns.
     """,
-        run=_run,
+        function=import_binance_trades,
         instrument="optional",
         allow_truncated=True,
         options=(EXCHANGE_INFO,),

@@ -246,29 +246,6 @@ def _report(stream: BybitStream, capture: RowLedger, names: list[str]) -> Import
     return report
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str | None,
-    market: str | None,
-    max_bad_share: float,
-    allow_truncated: bool,
-    replace: bool,
-    progress: Callable[[str], None],
-) -> list[ImportReport]:
-    return import_bybit_capture(
-        paths,
-        catalog,
-        instrument,
-        market=market,
-        max_bad_share=max_bad_share,
-        allow_truncated=allow_truncated,
-        replace=replace,
-        progress=progress,
-    )
-
-
 register(
     Importer(
         kind="bybit-capture",
@@ -278,7 +255,7 @@ register(
     lines, plain, gzip or zstd. Read are orderbook, publicTrade and tickers; the deepest orderbook topic makes
     the book. Steps and limits come from the instruments-info answer in the recording, where there is one.
     """,
-        run=_run,
+        function=import_bybit_capture,
         instrument="optional",
         allow_truncated=True,
         options=(

@@ -7,7 +7,7 @@ matching engine's time, is the time of the event.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -134,28 +134,6 @@ def import_bybit_ob500(
     return publish(catalog_path, spec, chunks(), report, replace=replace)
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str,
-    max_bad_share: float,
-    allow_truncated: bool,
-    replace: bool,
-    progress: Callable[[str], None],
-) -> list[ImportReport]:
-    return [
-        import_bybit_ob500(
-            paths,
-            catalog,
-            instrument,
-            max_bad_share=max_bad_share,
-            allow_truncated=allow_truncated,
-            replace=replace,
-        )
-    ]
-
-
 register(
     Importer(
         kind="bybit-ob500",
@@ -164,7 +142,7 @@ register(
     PATHS follow one another in time, as the venue names them: 2025-01-01_BTCUSDT_ob500.data.zip. The
     files do not tell linear from spot: --instrument BTCUSDT-LINEAR.BYBIT or BTCUSDT-SPOT.BYBIT does.
     """,
-        run=_run,
+        function=import_bybit_ob500,
         instrument="required",
         allow_truncated=True,
     )

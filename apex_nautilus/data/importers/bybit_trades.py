@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from apex_nautilus.data.errors import ImportRefused
@@ -106,28 +106,6 @@ def import_bybit_trades(
     )
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str | None,
-    max_bad_share: float,
-    allow_truncated: bool,
-    replace: bool,
-    progress: Callable[[str], None],
-) -> list[ImportReport]:
-    return [
-        import_bybit_trades(
-            paths,
-            catalog,
-            instrument,
-            max_bad_share=max_bad_share,
-            allow_truncated=allow_truncated,
-            replace=replace,
-        )
-    ]
-
-
 register(
     Importer(
         kind="bybit-trades",
@@ -136,7 +114,7 @@ register(
     PATHS may come in any order: BTCUSDT2025-01-01.csv.gz of a perpetual, BTCUSDT_2025-01-01.csv.gz of a
     spot pair. Which market it is, the columns tell.
     """,
-        run=_run,
+        function=import_bybit_trades,
         instrument="optional",
         allow_truncated=True,
     )

@@ -13,7 +13,7 @@ so a gap shows only when the book crosses.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -305,28 +305,6 @@ def import_coinbase_l2(
     return publish(catalog_path, spec, chunks, report, replace=replace)
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str | None,
-    max_bad_share: float,
-    allow_truncated: bool,
-    replace: bool,
-    progress: Callable[[str], None],
-) -> list[ImportReport]:
-    return [
-        import_coinbase_l2(
-            paths,
-            catalog,
-            instrument or "BTC-USD.COINBASE",
-            max_bad_share=max_bad_share,
-            allow_truncated=allow_truncated,
-            replace=replace,
-        )
-    ]
-
-
 register(
     Importer(
         kind="coinbase-l2",
@@ -336,7 +314,7 @@ register(
     in order of time; or raw messages: JSON lines, or a table with a column for each field. The instrument is
     BTC-USD.COINBASE unless --instrument names another.
     """,
-        run=_run,
+        function=import_coinbase_l2,
         instrument="optional",
         allow_truncated=True,
     )

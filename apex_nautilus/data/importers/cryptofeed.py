@@ -312,27 +312,6 @@ def _import_binance(
     return reports
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str | None,
-    max_bad_share: float,
-    allow_truncated: bool,
-    replace: bool,
-    progress: Callable[[str], None],
-) -> list[ImportReport]:
-    return import_cryptofeed(
-        paths,
-        catalog,
-        instrument,
-        max_bad_share=max_bad_share,
-        allow_truncated=allow_truncated,
-        replace=replace,
-        progress=progress,
-    )
-
-
 register(
     Importer(
         kind="cryptofeed",
@@ -341,7 +320,7 @@ register(
     PATHS are of one exchange: JSON lines (plain, gzip or zstd), or the older text. Everything in them is
     imported, or what --instrument names.
     """,
-        run=_run,
+        function=import_cryptofeed,
         instrument="optional",
         allow_truncated=True,
     )

@@ -268,7 +268,7 @@ def _run(
     paths: Sequence[Path],
     catalog: Path,
     *,
-    instrument: str,
+    instrument_id: str,
     what: str | None,
     map: str,  # noqa: A002 (the flag's name)
     time_unit: str,
@@ -279,7 +279,6 @@ def _run(
     max_bad_share: float,
     allow_truncated: bool,
     replace: bool,
-    progress: Callable[[str], None],
 ) -> list[ImportReport]:
     if what is None:
         raise ImportRefused(f"say what the rows are: --what {', '.join(KINDS)}")
@@ -287,7 +286,7 @@ def _run(
         import_csv(
             paths,
             catalog,
-            instrument,
+            instrument_id,
             what=what,
             columns=parse_map(map, what),
             time_unit=time_unit,
@@ -312,7 +311,7 @@ register(
     volume (bars); time, receive, side, price, size, sequence, snapshot (l2). Files of trades may overlap:
     with an id each trade is taken once.
     """,
-        run=_run,
+        function=_run,
         instrument="required",
         allow_truncated=True,
         options=(

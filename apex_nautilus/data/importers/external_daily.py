@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -141,20 +141,6 @@ def _take(column: str, text: str | None, values: dict[int, float], known_ns: int
     values[known_ns] = value
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    max_bad_share: float,
-    replace: bool,
-    progress: Callable[[str], None],
-    delay_minutes: float,
-) -> list[ImportReport]:
-    return import_daily_factors(
-        paths, catalog, delay_minutes=delay_minutes, max_bad_share=max_bad_share, replace=replace
-    )
-
-
 register(
     Importer(
         kind="daily-factors",
@@ -163,7 +149,7 @@ register(
     A date column and one named fng, funding_mean, vix or dxy. The value of a day counts from the
     next midnight (UTC) on, and the delay.
     """,
-        run=_run,
+        function=import_daily_factors,
         instrument="never",
         options=(
             ImporterOption(

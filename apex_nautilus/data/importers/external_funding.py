@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,20 +119,6 @@ def _import(
     return report
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str | None,
-    max_bad_share: float,
-    replace: bool,
-    progress: Callable[[str], None],
-) -> list[ImportReport]:
-    return import_freqtrade_funding(
-        paths, catalog, instrument_id=instrument, max_bad_share=max_bad_share, replace=replace
-    )
-
-
 register(
     Importer(
         kind="freqtrade-funding",
@@ -140,6 +126,6 @@ register(
 
     The pair is read from each file's name: BTC_USDT_USDT-8h-funding_rate.feather.
     """,
-        run=_run,
+        function=import_freqtrade_funding,
     )
 )

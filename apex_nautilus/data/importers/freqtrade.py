@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -208,17 +208,6 @@ def _import_file(
     )
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    max_bad_share: float,
-    replace: bool,
-    progress: Callable[[str], None],
-) -> list[ImportReport]:
-    return import_freqtrade(paths, catalog, max_bad_share=max_bad_share, replace=replace)
-
-
 register(
     Importer(
         kind="freqtrade",
@@ -227,7 +216,7 @@ register(
     Pair, timeframe and market are read from each file's name: BTC_USDT-5m.feather is spot,
     BTC_USDT_USDT-5m-futures.feather the perpetual.
     """,
-        run=_run,
+        function=import_freqtrade,
         instrument="never",
     )
 )

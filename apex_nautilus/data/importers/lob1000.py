@@ -435,27 +435,6 @@ def import_lob1000(
     return reports
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str | None,
-    max_bad_share: float,
-    replace: bool,
-    progress: Callable[[str], None],
-    exchange_info: Path | None = None,
-) -> list[ImportReport]:
-    return import_lob1000(
-        paths,
-        catalog,
-        instrument,
-        max_bad_share=max_bad_share,
-        replace=replace,
-        exchange_info=exchange_info,
-        progress=progress,
-    )
-
-
 register(
     Importer(
         kind="lob1000",
@@ -464,7 +443,7 @@ register(
     PATHS are files of books (columns bids_px, bids_qty, asks_px, asks_qty ...) and of trades (trade_id,
     price, qty, side); which is which, and of which instrument, is read off them.
     """,
-        run=_run,
+        function=import_lob1000,
         instrument="optional",
         options=(EXCHANGE_INFO,),
     )

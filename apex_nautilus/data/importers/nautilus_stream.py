@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -378,26 +378,6 @@ def _import_one(
     return report
 
 
-def _run(
-    paths: Sequence[Path],
-    catalog: Path,
-    *,
-    instrument: str | None,
-    max_bad_share: float,
-    allow_truncated: bool,
-    replace: bool,
-    progress: Callable[[str], None],
-) -> list[ImportReport]:
-    return import_nautilus_stream(
-        paths,
-        catalog,
-        instrument_id=instrument,
-        max_bad_share=max_bad_share,
-        allow_truncated=allow_truncated,
-        replace=replace,
-    )
-
-
 register(
     Importer(
         kind="nautilus-stream",
@@ -406,7 +386,7 @@ register(
     PATHS are the recordings' `recording.json`, or any file of their folders; the whole recording is taken, or
     --instrument of it. The torn end that a killed recorder leaves is accepted and counted.
     """,
-        run=_run,
+        function=import_nautilus_stream,
         instrument="optional",
         allow_truncated=True,
     )

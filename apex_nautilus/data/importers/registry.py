@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from apex_nautilus.data.errors import DataError
@@ -25,7 +27,7 @@ class ImporterOption:
     Parameters
     ----------
     name : str
-        Keyword of `Importer.run`; the flag is made of it (`price_scale` is ``--price-scale``).
+        Keyword of `Importer.function`; the flag is made of it (`price_scale` is ``--price-scale``).
     help : str
         What it does, in a line.
     type : type
@@ -53,24 +55,41 @@ class Importer:
         What the command line calls it: ``binance-capture``.
     help : str
         Its first line says what is read; the rest what the files are and what their names must tell.
-    run : callable
-        ``run(paths, catalog, *, max_bad_share, replace, progress, [instrument], [allow_truncated], **options)
-        -> list[ImportReport]``. `progress` takes a line of text now and then; each file or instrument is
-        imported whole or not at all.
+    function : callable
+        ``function(paths, catalog, *, max_bad_share, replace, [instrument_id], [allow_truncated], [progress],
+        **options)`` returns an ImportReport or a list of them. `progress` takes a line of text now and then;
+        each file or instrument is imported whole or not at all.
     instrument : {"required", "optional", "never"}
-        Whether `run` takes ``instrument``, an instrument id or None.
+        Whether `function` takes an instrument id.
     allow_truncated : bool
-        Whether `run` takes ``allow_truncated``: keep what is whole of a file whose end is missing.
+        Whether `function` takes ``allow_truncated``: keep what is whole of a file whose end is missing.
     options : tuple of ImporterOption
         What else it takes.
     """
 
     kind: str
     help: str
-    run: Callable[..., list[ImportReport]]
+    function: Callable[..., ImportReport | list[ImportReport]]
     instrument: Literal["required", "optional", "never"] = "optional"
     allow_truncated: bool = False
     options: tuple[ImporterOption, ...] = ()
+
+    def run(
+        self,
+        paths: Sequence[Path],
+        catalog: Path,
+        *,
+        instrument: str | None = None,
+        progress: Callable[[str], None] = lambda text: None,
+        **options: Any,
+    ) -> list[ImportReport]:
+        """Import `paths`; `instrument` only where one is named, `progress` only where it is taken."""
+        if instrument is not None:
+            options["instrument_id"] = instrument
+        if "progress" in inspect.signature(self.function).parameters:
+            options["progress"] = progress
+        reports = self.function(paths, catalog, **options)
+        return reports if isinstance(reports, list) else [reports]
 
 
 _registry: dict[str, Importer] = {}
