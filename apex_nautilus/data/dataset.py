@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import math
 import os
 import shutil
 from dataclasses import dataclass
@@ -19,7 +20,15 @@ import numpy as np
 
 from apex_nautilus.data.errors import DatasetError
 from apex_nautilus.data.external_columns import ExternalColumns
-from apex_nautilus.data.labels import LABEL, Bracket, bar_prices, book_prices, label_blocks
+from apex_nautilus.data.labels import (
+    LABEL,
+    LABEL_NOTIONAL,
+    Bracket,
+    Slippage,
+    bar_prices,
+    book_prices,
+    label_blocks,
+)
 from apex_nautilus.data.npy_append import NpyAppender
 from apex_nautilus.data.splits import Splits, time_splits
 from apex_nautilus.features import EVENT, KIND_TRADE, BookFeatures, BookRows, get
@@ -203,6 +212,7 @@ class Dataset:
         bracket: Bracket | np.void,
         rows: tuple[int, int] | None = None,
         *,
+        notional: float = LABEL_NOTIONAL,
         out: str | os.PathLike[str] | None = None,
     ) -> np.ndarray:
         """Return triple-barrier labels: `LABEL` records of shape (n, 2), long then short.
@@ -212,6 +222,9 @@ class Dataset:
         bracket : Bracket, or one `risk.RULES` record
         rows : (lo, hi), all rows when left out
             Labels look as far into the future as the bracket's holding time, past `hi` if need be.
+        notional : float
+            What an order is worth, in the quote currency; on bars with a cost model its size decides what it
+            slips. Elsewhere it is of no account.
         out : path of a .npy file, optional
             Labels are written there a block at a time and returned memory-mapped, read-only: 48 bytes a row
             need not fit in memory. The file appears when it is whole.
@@ -219,8 +232,8 @@ class Dataset:
         Raises
         ------
         DatasetError
-            When the range lies outside the dataset, or the instrument is inverse: returns and fees of a
-            label are counted in the quote currency.
+            When the range lies outside the dataset, the notional is not positive, or the instrument is
+            inverse: returns and fees of a label are counted in the quote currency.
         """
         try:
             require_linear(self.instrument, "labelling")
@@ -231,14 +244,20 @@ class Dataset:
         lo, hi = rows if rows is not None else (0, len(self))
         if not 0 <= lo <= hi <= len(self):
             raise DatasetError(f"rows ({lo}, {hi}) lie outside the dataset's {len(self)} rows")
+        if not (math.isfinite(notional) and notional > 0.0):
+            raise DatasetError(f"labels: notional must be finite and positive, got {notional!r}")
+        slippage = None
         if self.is_bars:
             bars = (_present(self, name) for name in _BAR_ARRAYS)
             prices = bar_prices(*bars, price_precision=self.instrument.price_precision)
+            if self.bar_costs is not None:
+                costs = (_present(self, name) for name in _COST_ARRAYS)
+                slippage = Slippage(self.bar_costs.impact, *costs, notional=notional)
         else:
             prices = book_prices(self.path_bid, self.path_ask)
         blocks = label_blocks(
             bracket, self.instrument, (lo, hi), row_event=self.row_event, path_ts_ns=self.path_ts_ns,
-            mid=self.mid, prices=prices, bars=self.is_bars,
+            mid=self.mid, prices=prices, bars=self.is_bars, slippage=slippage,
         )  # fmt: skip
         if out is None:
             labels = np.zeros((hi - lo, 2), dtype=LABEL)

@@ -5,6 +5,10 @@ One label a row and side, by the rules that trade: the bracket is anchored at th
 the entry, and watched from the next event of the path; a stop and a time-out leave at the touch, a
 take-profit at its price; when an event meets both barriers it is the stop. The barrier kernels are `risk`'s
 own.
+
+On bars with a cost model an entry, a stop and a time-out slip as in the replay, by the same kernel. A label
+is of no agent, so the order's size is assumed: it is worth `LABEL_NOTIONAL` at the touch, in whole lots, one
+at least. On a book the touch is taken to hold as much.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -20,16 +24,20 @@ from numba import njit
 from apex_nautilus.data.errors import DatasetError
 from apex_nautilus.risk import (
     InstrumentSpec,
+    bar_fill_kernel,
     bracket_units_kernel,
     log_return_deviation_kernel,
     stop_distance_kernel,
 )
 from apex_nautilus.risk.bracket import STOP_BPS, STOP_VOLATILITY
+from apex_nautilus.risk.rounding import floor_units_kernel
 
 __all__ = [
     "LABEL",
     "LABEL_CODES",
+    "LABEL_NOTIONAL",
     "Bracket",
+    "Slippage",
     "bar_prices",
     "book_prices",
     "label_bars",
@@ -41,11 +49,14 @@ LABEL: Final = np.dtype(
     [("outcome", "i1"), ("code", "u1"), ("exit_event", "<i8"), ("net_return", "<f8")], align=True
 )
 """`outcome` 1 take-profit first, 0 stop or time-out, -1 no label; `code` an index of `LABEL_CODES`;
-`exit_event` the path event of the exit (-1 none); `net_return` profit over entry price, after both fees and
-the spread (NaN without exit)."""
+`exit_event` the path event of the exit (-1 none); `net_return` profit over entry price, after both fees, the
+spread and, with a cost model, slippage (NaN without exit)."""
 
 LABEL_CODES: Final = ("no_trade", "take_profit", "stop", "time_out", "still_open")
 _NO_TRADE, _TAKE_PROFIT, _STOP, _TIME_OUT, _STILL_OPEN = range(5)
+
+LABEL_NOTIONAL: Final = 200.0
+"""What the order of a label is worth, in the quote currency: an agent's capital, once."""
 
 RUN: Final = 32
 """Path entries whose extremes are kept together: a million entries without a touch are a thousand looks."""
@@ -96,6 +107,32 @@ class Bracket:
             reward_risk=float(rules["reward_risk"]),
             window=int(rules["stop_window"]) if volatility else 0,
         )
+
+
+class Slippage(NamedTuple):
+    """The cost model of a path of bars, as labels use it.
+
+    Attributes
+    ----------
+    impact : float
+        `risk.BarCosts.impact`.
+    sigma, volume : (M,) float64
+        Of each bar; see `risk.BarCostTracker`.
+    notional : float
+        What an order is worth at the touch, in the quote currency, positive.
+    """
+
+    impact: float
+    sigma: np.ndarray
+    volume: np.ndarray
+    notional: float = LABEL_NOTIONAL
+
+    def between(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sigma and volume of path entries [first, last)."""
+        return np.array(self.sigma[first:last]), np.array(self.volume[first:last])
+
+
+_NO_SLIPPAGE: Final = Slippage(0.0, np.zeros(0), np.zeros(0))
 
 
 @njit(cache=True, error_model="numpy")
@@ -152,7 +189,8 @@ def _first_touch(low, high, lows, highs, far_lows, far_highs, lower, upper, begi
 @njit(cache=True, error_model="numpy")
 def _label(
     at, ts, prices, near, far, bars, mid, first_mid, sides, kind, value, window, max_hold, reward_risk,
-    tick_units, price_scale, maker, taker, outcome, code, exit_event, net,
+    tick_units, price_scale, maker, taker, lot_units, size_scale, impact, notional, sigma, volume, outcome,
+    code, exit_event, net,
 ):  # fmt: skip
     """Label rows that stand at the path entries `at`.
 
@@ -184,6 +222,21 @@ def _label(
             # A long is bought at the ask and leaves at the bid, a short the other way round.
             into, out = (4, 0) if side > 0 else (0, 4)
             entry = prices[into, start + 1] if bars else prices[into + 3, start]
+            slips = bars and impact > 0.0
+            quantity = 0.0
+            if slips:
+                lots = floor_units_kernel(notional / (ask if side > 0 else bid), lot_units, size_scale)
+                quantity = max(lots, lot_units) / size_scale
+                entry = bar_fill_kernel(
+                    side,
+                    entry,
+                    quantity,
+                    impact,
+                    sigma[start + 1],
+                    volume[start + 1],
+                    tick_units,
+                    price_scale,
+                )
             code[i, column] = _STILL_OPEN
             lows = 0 if side > 0 else 2
             e = _first_touch(
@@ -206,6 +259,10 @@ def _label(
                 code[i, column] = _TAKE_PROFIT
                 price = profit
                 fee = maker
+            if slips and code[i, column] != _TAKE_PROFIT:
+                price = bar_fill_kernel(
+                    -side, price, quantity, impact, sigma[e], volume[e], tick_units, price_scale
+                )
             outcome[i, column] = 1 if code[i, column] == _TAKE_PROFIT else 0
             exit_event[i, column] = e
             net[i, column] = (side * (price - entry) - taker * entry - fee * price) / entry
@@ -223,6 +280,8 @@ def _terms(bracket: Bracket, instrument: InstrumentSpec) -> tuple:
         float(10**instrument.price_precision),
         float(instrument.maker_fee),
         float(instrument.taker_fee),
+        instrument.lot_units,
+        float(10**instrument.size_precision),
     )
 
 
@@ -244,6 +303,7 @@ def label_blocks(
     mid: np.ndarray,
     prices: Callable[[int, int], np.ndarray],
     bars: bool,
+    slippage: Slippage | None = None,
     block_rows: int = BLOCK_ROWS,
 ) -> Iterator[np.ndarray]:
     """Yield labels of rows [lo, hi), `block_rows` at a time.
@@ -257,12 +317,14 @@ def label_blocks(
     prices : function of (first, last)
         Open, high, low, close of the bid, then of the ask, over path entries [first, last): float64 (8, n).
     bars : whether the path is made of bars, and the entry therefore at the next one's open
+    slippage : the cost model of a path of bars; nothing slips when left out
 
     Yields
     ------
     LABEL records of shape (n, 2), long then short
     """
     lo, hi = rows
+    slip = _NO_SLIPPAGE if slippage is None else slippage
     for first in range(lo, hi, block_rows):
         last = min(first + block_rows, hi)
         at = np.array(row_event[first:last], dtype=np.int64)
@@ -280,7 +342,8 @@ def label_blocks(
         _label(
             at - begin, np.array(path_ts_ns[begin:stop], dtype=np.int64), window, near,
             _over_runs(window, RUN * RUN), bars, np.array(mid[first - back : last], dtype=np.float64), back,
-            *_terms(bracket, instrument), outcome, code, exit_event, net,
+            *_terms(bracket, instrument), float(slip.impact), float(slip.notional),
+            *slip.between(begin, stop), outcome, code, exit_event, net,
         )  # fmt: skip
         exit_event[exit_event >= 0] += begin
         labels = np.zeros((last - first, 2), dtype=LABEL)
@@ -289,10 +352,10 @@ def label_blocks(
         yield labels
 
 
-def _all(bracket, instrument, rows, row_event, path_ts_ns, mid, prices, bars) -> np.ndarray:
+def _all(bracket, instrument, rows, row_event, path_ts_ns, mid, prices, bars, slippage=None) -> np.ndarray:
     blocks = label_blocks(
         bracket, instrument, rows, row_event=row_event, path_ts_ns=path_ts_ns, mid=mid, prices=prices,
-        bars=bars,
+        bars=bars, slippage=slippage,
     )  # fmt: skip
     return np.concatenate([np.zeros((0, 2), dtype=LABEL), *blocks])
 
@@ -327,13 +390,14 @@ def label_bars(
     path_close: np.ndarray,
     path_half_spread: np.ndarray,
     mid: np.ndarray,
+    slippage: Slippage | None = None,
 ) -> np.ndarray:
     """Return labels of rows [lo, hi) on a path of bars: entry at the next bar's open, a bar over both
-    barriers a stop."""
+    barriers a stop; with `slippage` an order pays for its size."""
     prices = bar_prices(
         path_open, path_high, path_low, path_close, path_half_spread, instrument.price_precision
     )
-    return _all(bracket, instrument, rows, row_event, path_ts_ns, mid, prices, True)
+    return _all(bracket, instrument, rows, row_event, path_ts_ns, mid, prices, True, slippage)
 
 
 def book_prices(bid: np.ndarray, ask: np.ndarray) -> Callable[[int, int], np.ndarray]:

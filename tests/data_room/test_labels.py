@@ -21,11 +21,11 @@ from apex_nautilus.data import (
     dataset_from_events,
     read_events,
 )
-from apex_nautilus.data.labels import label_bars, label_book
+from apex_nautilus.data.labels import Slippage, label_bars, label_book
 from apex_nautilus.data.nautilus_tables import BARS
 from apex_nautilus.forge.replay import EXIT_MAX_HOLD, EXIT_STOP, EXIT_TAKE_PROFIT, replay_trades
 from apex_nautilus.genome import compile_trees, constant
-from apex_nautilus.risk import InstrumentSpec, trading_rules
+from apex_nautilus.risk import BarCosts, Egarch, InstrumentSpec, trading_rules
 
 BTC = binance_instrument("BTCUSDT-PERP.BINANCE")
 SECOND = 1_000_000_000
@@ -165,6 +165,33 @@ def test_bars_to_expected_labels(case, bars, long, short):
         assert labels[0, 0]["net_return"] == pytest.approx((fill - entry - 0.0005 * (entry + fill)) / entry)
 
 
+def test_an_order_on_bars_pays_for_its_size_on_the_way_in_and_out():
+    """By hand: in and out slip k sigma sqrt(quantity / volume), up to a tick; a take-profit does not."""
+    spec = msgspec.structs.replace(SPEC, size_precision=2, lot=0.01)
+    opened, high, low, close = np.array(
+        [(100, 100, 100, 100), (100, 102, 100, 102), (102, 104, 102, 104)], dtype=float
+    ).T.copy()
+    arguments = {
+        "row_event": np.zeros(1, dtype=np.int64), "path_ts_ns": np.arange(1, 4) * 60 * SECOND,
+        "path_open": opened, "path_high": high, "path_low": low, "path_close": close,
+        "path_half_spread": np.full(3, 0.5), "mid": np.array([100.0]),
+    }  # fmt: skip
+    slippage = Slippage(2.0, np.array([0.0, 0.01, 0.02]), np.array([1.0, 4.0, 9.0]), notional=100.6)
+    bracket = Bracket("bps", 101.0, 120 * SECOND)
+    long, short = label_bars(bracket, spec, (0, 1), **arguments, slippage=slippage)[0]
+    # A long of 1.01 would be worth more than 100.6 at 100.5: it is of 1.00, and slips on the way in by
+    # 100.5 * 2 * 0.01 * sqrt(1 / 4) = 1.005, to 102.0. No high's bid reaches the take-profit, 104.0: the time
+    # is over at a bid of 103.5 in the last bar, less 103.5 * 2 * 0.02 * sqrt(1 / 9) = 1.38: 102.0.
+    assert LABEL_CODES[long["code"]] == "time_out"
+    entry, out = 102.0, 102.0
+    assert long["net_return"] == pytest.approx((out - entry - 0.0005 * (entry + out)) / entry, abs=1e-15)
+    # A short of 1.01: in at 99.5 less 99.5 * 2 * 0.01 * sqrt(1.01 / 4) = 1.00, so 98.5. Its stop, 101.0, is
+    # met in the next bar, where it slips by 101.0 * 2 * 0.01 * sqrt(1.01 / 4) = 1.02, to 102.5.
+    assert LABEL_CODES[short["code"]] == "stop"
+    entry, out = 98.5, 102.5
+    assert short["net_return"] == pytest.approx((entry - out - 0.0005 * (entry + out)) / entry, abs=1e-15)
+
+
 def always(instrument: InstrumentSpec, side: float, stop, max_hold_s: float):
     """Rules and program of a genome that always wants in on one side, small enough for any touch."""
     genome = SimpleNamespace(
@@ -186,14 +213,16 @@ def always(instrument: InstrumentSpec, side: float, stop, max_hold_s: float):
     return trading_rules(genome, instrument), [constant(side), constant(1.0)]
 
 
-def check_against_replay(dataset, side, stop, max_hold_s, least):
+def check_against_replay(dataset, side, stop, max_hold_s, least, notional=150.0):
+    """Orders of the replay are of 0.002, as those of labels worth 150 are at 50,000 to 75,000."""
     rules, trees = always(dataset.instrument, side, stop, max_hold_s)
     program = compile_trees(trees, len(dataset.feature_names))
     trades = replay_trades(dataset, program, rules, equity=1e6)
-    labels = dataset.labels(rules)[:, 0 if side > 0 else 1]
+    labels = dataset.labels(rules, notional=notional)[:, 0 if side > 0 else 1]
     kinds = {EXIT_TAKE_PROFIT: "take_profit", EXIT_STOP: "stop", EXIT_MAX_HOLD: "time_out"}
     closed = [t for t in trades if int(t["exit_kind"]) in kinds]
     assert len(closed) >= least
+    assert {t["quantity"] for t in closed} == {0.002}
     for t in closed:
         label = labels[int(t["entry_row"])]
         assert LABEL_CODES[label["code"]] == kinds[int(t["exit_kind"])]
@@ -229,6 +258,22 @@ def test_labels_are_how_the_replayed_trades_end_on_bars(side):
     dataset = dataset_from_bars(bars, BTC, "5m", ["bar_return"])
     check_against_replay(dataset, side, SimpleNamespace(value=50.0), 7_200.0, 30)
     check_against_replay(dataset, side, SimpleNamespace(multiple=1.5, window=10), 3_600.0, 30)
+    # With a cost model: small orders in a thin market slip by several ticks.
+    egarch = Egarch(omega=0.15, alpha=0.25, gamma=-0.05, beta=0.96, start=5.0, low=0.0, high=14.0)
+    costs = BarCosts(half_spread_bps=0.3, half_spread_sigma=0.02, impact=1.0, volume_window=24, egarch=egarch)
+    slipped = dataset_from_bars(bars, BTC, "5m", ["bar_return"], bar_costs=costs)
+    check_against_replay(slipped, side, SimpleNamespace(value=50.0), 7_200.0, 30)
+    check_against_replay(slipped, side, SimpleNamespace(multiple=1.5, window=10), 3_600.0, 30)
+    column = 0 if side > 0 else 1
+    bracket = Bracket("bps", 50.0, 7_200 * SECOND)
+    small, large = (slipped.labels(bracket, notional=worth)[:, column] for worth in (150.0, 15_000.0))
+    assert small["code"].tolist() == large["code"].tolist()  # size decides what it costs, not how it ends
+    done = small["exit_event"] >= 0
+    loss = small["net_return"][done] - large["net_return"][done]
+    assert (loss >= 0.0).all()
+    assert loss.mean() > 1e-4
+    with pytest.raises(DatasetError, match="notional must be finite and positive"):
+        slipped.labels(bracket, notional=0.0)
 
 
 @pytest.mark.parametrize(
