@@ -41,7 +41,7 @@ from apex_nautilus.actors.roster import Agent, Roster, Slot
 from apex_nautilus.actors.touches import Touches
 from apex_nautilus.actors.watcher import Watcher
 from apex_nautilus.actors.watchtower import Limits, TrialBook, Verdict, Vitals, judge
-from apex_nautilus.engine import BAR_CLOCKS, remove_if_flat, spawn, spec_of
+from apex_nautilus.engine import BAR_CLOCKS, install_network, remove_if_flat, spawn, spec_of
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
     CatalogLayout,
@@ -192,6 +192,7 @@ class ArenaController(Controller):
         """Recover the directories, open the ledger, and set the marks; agents are born at the first alert,
         when every other component of the node has started."""
         config = self._settings
+        install_network(self.msgbus, self._trader)
         self.layout.ensure()
         self._ledger = LedgerWriter(self.layout.ledger, config.writer, group_commit=256)
         recover_arena(self.layout, self._ledger)

@@ -19,6 +19,7 @@ from apex_nautilus.actors.watchtower import Limits
 from apex_nautilus.engine import (
     BarsConfig,
     ConfigError,
+    NetworkConfig,
     VenueConfig,
     absolute_bars,
     bar_batches,
@@ -28,6 +29,7 @@ from apex_nautilus.engine import (
     check_bars,
     check_preload,
     check_run,
+    check_run_network,
     hub_config,
     nautilus_config,
     next_run_id,
@@ -67,6 +69,8 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         `treasury` must pay for every birth that is to happen while others hold positions.
     bars : BarsConfig, optional
         Run on bars; on order books where it is left out. Hubs of bars keep all history and need no `preload`.
+    network : NetworkConfig, optional
+        Late and lost commands and market data; none where it is left out. Only on order books.
     preload : dict of str to list of str, optional
         Features that the hubs compute from the first event on; see `FeedHubConfig`.
     capital, limits, contest, mark_s, intake_s, ledger_mark_s, worker_wait_s, ask_for_empty_slots
@@ -86,6 +90,7 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     end: str | int | None = None
     venue: VenueConfig = VenueConfig()
     bars: BarsConfig | None = None
+    network: NetworkConfig | None = None
     preload: dict[str, list[str]] | None = None
     capital: float = 200.0
     limits: Limits = Limits()
@@ -163,13 +168,14 @@ def run_arena(
             leverage=config.venue.leverage,
             fills=config.venue.fills,
             actors=[
-                hub_config(i, config.preload, config.market)
+                hub_config(i, config.preload, config.market, config.network)
                 if bars is None
                 else bar_hub_config(i, bars.paths[i], config.market)
                 for i in config.instrument_ids
             ],
             bar_paths=None if bars is None else bars.paths,
             bar_costs=None if bars is None else bars.costs,
+            network=config.network,
             controller=_controller(config, run.layout.root),
         )
         with open_engine(nautilus) as engine:
@@ -237,6 +243,7 @@ def _check(config: ArenaRunConfig) -> None:
         Roster([Slot(s.slot, s.instrument_id) for s in config.slots], config.capital)
         check_settings(_settings(config, Path()))
         check_bars(config.bars, config.instrument_ids)
+        check_run_network(config.network, config.bars)
         if config.bars is not None and config.preload:
             raise ConfigError("preload: hubs of bars keep all history; leave it out")
         check_preload(config.preload or {})

@@ -11,6 +11,7 @@ change here and nowhere else.
   node and out.
 - `load_config` and `run_backtest` run agents over recorded books; `nautilus_config`, `open_engine`,
   `run_market` and `batches` are the parts of it, for runs of another kind.
+- `network` makes commands late and lossy for any strategy, and the hubs' market data late.
 - `write_report` turns series, trades and events into one HTML file.
 - `recording` (imported by its own name, as the venues' adapters take a while to load) listens to live feeds.
 """
@@ -40,6 +41,7 @@ from apex_nautilus.engine.config import (
     bar_hub_config,
     check_bars,
     check_run,
+    check_run_network,
     hub_config,
     load_config,
     marks_config,
@@ -63,12 +65,24 @@ from apex_nautilus.engine.instruments import spec_of
 from apex_nautilus.engine.lifecycle import remove_if_flat, spawn
 from apex_nautilus.engine.market_data import MarketDataError, batches, data_span
 from apex_nautilus.engine.marks import MarkKeeper, MarkKeeperConfig
+from apex_nautilus.engine.network import (
+    NETWORK_TIMEOUT,
+    Delay,
+    FeedLink,
+    NetworkConfig,
+    NetworkController,
+    NetworkModule,
+    check_network,
+    install_network,
+    with_network,
+)
 from apex_nautilus.engine.records import FillRecord, TradeRecord
 from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
 
 __all__ = [
     "AGENT_TOPIC",
     "BAR_CLOCKS",
+    "NETWORK_TIMEOUT",
     "TOUCH_CLOCK",
     "AgentConfig",
     "AgentResult",
@@ -86,16 +100,21 @@ __all__ = [
     "BarsConfig",
     "ConfigError",
     "Curve",
+    "Delay",
     "EventDecoder",
     "Feed",
     "FeedAgent",
     "FeedHub",
     "FeedHubConfig",
+    "FeedLink",
     "FillRecord",
     "Happening",
     "MarkKeeper",
     "MarkKeeperConfig",
     "MarketDataError",
+    "NetworkConfig",
+    "NetworkController",
+    "NetworkModule",
     "Phase",
     "ReportTable",
     "Subscribe",
@@ -110,10 +129,13 @@ __all__ = [
     "bar_run",
     "batches",
     "check_bars",
+    "check_network",
     "check_preload",
     "check_run",
+    "check_run_network",
     "data_span",
     "hub_config",
+    "install_network",
     "load_config",
     "marks_config",
     "nautilus_config",
@@ -127,5 +149,6 @@ __all__ = [
     "spawn",
     "spec_of",
     "summary",
+    "with_network",
     "write_report",
 ]

@@ -279,7 +279,7 @@ def _nautilus(config: BacktestConfig, bars: BarRun | None) -> BacktestRunConfig:
         fills=config.venue.fills,
         actors=[
             *(
-                hub_config(i, external=config.catalog)
+                hub_config(i, external=config.catalog, network=config.network)
                 if bars is None
                 else bar_hub_config(i, bars.paths[i], config.catalog)
                 for i in config.instrument_ids
@@ -288,6 +288,7 @@ def _nautilus(config: BacktestConfig, bars: BarRun | None) -> BacktestRunConfig:
         ],
         bar_paths=None if bars is None else bars.paths,
         bar_costs=None if bars is None else bars.costs,
+        network=config.network,
         strategies=[agent_config(a, f"{i + 1:03d}") for i, a in enumerate(config.agents)],
     )
 

@@ -24,6 +24,7 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.risk.config import RiskEngineConfig
 from nautilus_trader.trading.config import ImportableControllerConfig, ImportableStrategyConfig
 
+from apex_nautilus.engine.network import NetworkConfig, check_network, network_controller, network_module
 from apex_nautilus.engine.strategy_source import (
     StrategySourceError,
     absolute_source,
@@ -43,6 +44,7 @@ __all__ = [
     "bar_hub_config",
     "check_bars",
     "check_run",
+    "check_run_network",
     "hub_config",
     "load_config",
     "marks_config",
@@ -155,6 +157,8 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     venue : VenueConfig
     bars : BarsConfig, optional
         Run on bars; on order books where it is left out.
+    network : NetworkConfig, optional
+        Late and lost commands and market data; none where it is left out. Only on order books.
     mark_s : float
         Engine time between two equity marks.
     chunk_size : int
@@ -171,6 +175,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     end: str | int | None = None
     venue: VenueConfig = VenueConfig()
     bars: BarsConfig | None = None
+    network: NetworkConfig | None = None
     mark_s: float = 1.0
     chunk_size: int = 100_000
     runs: str = "runs"
@@ -316,6 +321,18 @@ def check_bars(bars: BarsConfig | None, instrument_ids: Sequence[str]) -> None:
             )
 
 
+def check_run_network(network: NetworkConfig | None, bars: BarsConfig | None) -> None:
+    """Raise ConfigError where a run cannot have `network`."""
+    if network is None:
+        return
+    if bars is not None:
+        raise ConfigError("network: a run on bars has none; leave it out, or run on order books")
+    try:
+        check_network(network)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _check(config: BacktestConfig) -> None:
     check_run(
         name=config.name,
@@ -326,6 +343,7 @@ def _check(config: BacktestConfig) -> None:
         instruments={f"agents[{i}].instrument_id": a.instrument_id for i, a in enumerate(config.agents)},
     )
     check_bars(config.bars, config.instrument_ids)
+    check_run_network(config.network, config.bars)
     if not config.agents:
         raise ConfigError("agents: at least one agent is needed")
     slots = [agent.slot for agent in config.agents]
@@ -362,9 +380,12 @@ def _positive(value: float, field: str) -> None:
 
 
 def hub_config(
-    instrument_id: str, preload: dict[str, list[str]] | None = None, external: str | None = None
+    instrument_id: str,
+    preload: dict[str, list[str]] | None = None,
+    external: str | None = None,
+    network: NetworkConfig | None = None,
 ) -> ImportableActorConfig:
-    """The feed hub of one instrument; see `FeedHubConfig` for `preload` and `external`."""
+    """The feed hub of one instrument; see `FeedHubConfig` for `preload`, `external` and `network`."""
     return ImportableActorConfig(
         actor_path=f"{_HUB}:FeedHub",
         config_path=f"{_HUB}:FeedHubConfig",
@@ -373,6 +394,7 @@ def hub_config(
             "instrument_id": instrument_id,
             "preload": preload,
             "external": external,
+            "network": msgspec.to_builtins(network),
         },
     )
 
@@ -440,6 +462,7 @@ def nautilus_config(
     controller: ImportableControllerConfig | None = None,
     bar_paths: Mapping[str, str] | None = None,
     bar_costs: Mapping[str, BarCosts] | None = None,
+    network: NetworkConfig | None = None,
 ) -> BacktestRunConfig:
     """Return the Nautilus configuration of one run, on order books or on bars.
 
@@ -467,6 +490,8 @@ def nautilus_config(
     bar_paths, bar_costs : on bars, instrument id to the clock of the bars that orders meet, and to its cost
         model. The venue is then given quotes (`bar_market`): its book is L1_MBP, a stop that lies in the
         market when it is placed is filled and not refused, and `fills` is not read.
+    network : of the commands; the hubs of `actors` have the market data's. A `controller` must call
+        `install_network` at its start.
     """
     fill_model = None
     modules: list[ImportableActorConfig] = []
@@ -493,6 +518,9 @@ def nautilus_config(
             config_path="nautilus_trader.backtest.config:FillModelConfig",
             config={},
         )
+    if network is not None:
+        modules.append(network_module(network))
+        controller = controller or network_controller()
     venues = list(dict.fromkeys(InstrumentId.from_str(i).venue.value for i in instrument_ids))
     return BacktestRunConfig(
         venues=[

@@ -8,6 +8,10 @@ each agent back, in the order in which they registered:
   agent's subscription names in `wake_ns` (an agent with a position: exits that it watches, holding time);
 - `on_feed_row(feed)` when a row of the agent's clock was closed by this event, after its `on_feed_path`.
 
+With a network (`FeedHubConfig.network`) the hub sees the market late: what it is given waits in a
+`DelayedLine` until it is due, and only then enters the features, the ladder and the agents' view. There is no
+way round it: the data engine keeps no book of its own (``managed=False``), so none can be looked up early.
+
 An agent born in mid-run is served from the next event on, and its features have the history of the whole
 run where the hub computed them from the start (`FeedHubConfig.preload`).
 
@@ -29,6 +33,8 @@ from nautilus_trader.model.data import OrderBookDeltas, TradeTick
 from nautilus_trader.model.enums import BookType
 from nautilus_trader.model.identifiers import InstrumentId
 
+from apex_nautilus.engine._network_config import NetworkConfig, check_network, stable_key
+from apex_nautilus.engine._network_feed import DelayedLine
 from apex_nautilus.engine.decode import EventDecoder
 from apex_nautilus.engine.external_data import EXTERNAL_TOPIC, ExternalSource, ExternalValue, split_external
 from apex_nautilus.features import (
@@ -154,11 +160,14 @@ class FeedHubConfig(ActorConfig, frozen=True, kw_only=True):
         the values they would have seen from the start.
     external : str, optional
         The catalog whose external series are read; see `apex_nautilus.engine.external_data`.
+    network : NetworkConfig, optional
+        Its `feed` says how late the market data come; at once where it is left out.
     """
 
     instrument_id: InstrumentId
     preload: dict[str, list[str]] | None = None
     external: str | None = None
+    network: NetworkConfig | None = None
 
 
 class Feed:
@@ -366,6 +375,9 @@ class FeedHub(Actor):
         self._decoder: Any = None  # an EventDecoder from the start on
         self._precisions = (0, 0)
         self._external = ExternalSource(config.instrument_id.value, config.external)
+        self.line: DelayedLine | None = None  # from the start on, where there is a network
+        if config.network is not None:
+            check_network(config.network)
 
     @staticmethod
     def endpoint_of(instrument_id: InstrumentId) -> str:
@@ -393,6 +405,18 @@ class FeedHub(Actor):
         self._decoder = EventDecoder(*self._precisions)
         for clock, names in (self.config.preload or {}).items():
             self._preloaded.append(self._feed_for(*parse_clock(clock), tuple(names)))
+        network = self.config.network
+        model = None if network is None else network.feed_model()
+        if network is not None and model is not None:
+            self.line = DelayedLine(
+                self.clock,
+                f"{self.id}-line",
+                model,
+                stable_key(f"feed/{self.instrument_id}"),
+                network.timeout_ns,
+                self._receive,
+                network.meter(),
+            )
         self.msgbus.register(endpoint=self.endpoint_of(self.instrument_id), handler=self._on_subscribe)
         self.msgbus.register(endpoint=self.leave_endpoint_of(self.instrument_id), handler=self.leave)
         self.msgbus.subscribe(topic=EXTERNAL_TOPIC, handler=self.on_external)
@@ -482,6 +506,27 @@ class FeedHub(Actor):
         return feed
 
     def on_order_book_deltas(self, deltas: OrderBookDeltas) -> None:
+        """Take a batch: apply it, or let it travel first."""
+        if self.line is None:
+            self._apply_deltas(deltas)
+        else:
+            self.line.take(deltas)
+
+    def on_trade_tick(self, tick: TradeTick) -> None:
+        """Take a trade, as a batch."""
+        if self.line is None:
+            self._apply_trade(tick)
+        else:
+            self.line.take(tick)
+
+    def _receive(self, packet: OrderBookDeltas | TradeTick) -> None:
+        """What travelled is here."""
+        if type(packet) is TradeTick:
+            self._apply_trade(packet)
+        else:
+            self._apply_deltas(packet)
+
+    def _apply_deltas(self, deltas: OrderBookDeltas) -> None:
         """Apply a batch to every feed; when the book is whole again, call the agents."""
         decoder, whole = self._decoder, False
         for feed in self._feeds:
@@ -497,7 +542,7 @@ class FeedHub(Actor):
             if feed.row_closed and subscription.wants_row():
                 subscription.agent.on_feed_row(feed)
 
-    def on_trade_tick(self, tick: TradeTick) -> None:
+    def _apply_trade(self, tick: TradeTick) -> None:
         """Apply a trade to every feed."""
         events = self._decoder.trade(tick)
         for feed in self._feeds:
