@@ -4,10 +4,12 @@ Agents with latency trade on a real order book; what happens comes out as a tape
 features, catalog and replay read like recorded data.
 
 Enters: a `Population` (who trades, with which parameters; `profile` has some to start from) and a seed.
-Leaves: a `Tape`. `OrderBook` is the matching engine on its own, `LatencyModel` the network's draws.
+Leaves: a `Tape`. `OrderBook` is the matching engine on its own, `LatencyModel` the network's draws. With
+`Simulation` agents written in Python trade, alone or in such a market (`api` has what they say to it).
 """
 
 from ._market_facts import MarketFacts, market_facts
+from .api import Simulation
 from .event_queue import EventQueue
 from .latency import LatencyModel
 from .market import DEFAULT_START_NS, Market, Tape, TapeStats, run_many
@@ -33,6 +35,7 @@ __all__ = [
     "PopulationError",
     "Reason",
     "ReportKind",
+    "Simulation",
     "Tape",
     "TapeStats",
     "market_facts",
