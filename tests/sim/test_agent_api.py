@@ -337,7 +337,7 @@ def test_trades_and_books_are_those_of_a_slow_book(flow, per_tick):
             slow.add(SlowOrder(n, 1 if entry.is_bid else -1, price, size, owner, KINDS[kind - 1]))
         elif owners.get(entry.order_id) == owner:
             slow.cancel(entry.order_id)
-    expected = [Trade(owners[t], owners[k], price / 4, size / 10) for t, k, price, size in slow.fills]
+    expected = [Trade(owners[t], owners[k], price / 4, size / 10) for t, k, price, size, *_ in slow.fills]
     assert trades == expected
     state = simulation.get_market_state()
     for side, levels in ((1, state.bids), (-1, state.asks)):
