@@ -279,7 +279,8 @@ class ArenaController(Controller):
         """Requests of this arena's slots, made before it opened, whose end it never wrote down. A worker may
         have answered already: when it did must not show."""
         told = {line.fields["job"] for line in read_all(self.layout.ledger, kinds=("job_end",))}
-        jobs = [s.job for s in self._queue.jobs() if s.job.slot in self.roster.slots]
+        jobs = [s.job for s in self._queue.jobs()]
+        jobs = [j for j in jobs if isinstance(j, RecycleJob) and j.slot in self.roster.slots]
         return sorted((j for j in jobs if j.job_id not in told), key=lambda j: (j.created_ns, j.job_id))
 
     def _await_all(self, jobs: list[RecycleJob], now: int) -> bool:

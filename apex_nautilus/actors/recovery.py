@@ -113,7 +113,10 @@ def _finish_death(
     written: list[records.Record] = []
     instrument_id, slot, genome = verdict["instrument_id"], verdict["slot"], verdict["genome"]
     asked = any(
-        s.job.slot == slot and s.job.terminated_model_id == genome and s.job.created_ns >= verdict["ts_ns"]
+        isinstance(s.job, RecycleJob)
+        and s.job.slot == slot
+        and s.job.terminated_model_id == genome
+        and s.job.created_ns >= verdict["ts_ns"]
         for s in queue.jobs()
     )
     if not asked:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from apex_nautilus.store import CatalogLayout, FileJobQueue, LedgerRecord, RecycleJob, StoreError
+from apex_nautilus.store import CatalogLayout, JobQueue, LedgerRecord, RecycleJob, StoreError
 
 __all__ = ["best_genome", "live_dsr", "pending_slots", "put_job", "wait_for_answer"]
 
@@ -87,7 +87,7 @@ def _read_seed(path: Path) -> _Seed | None:
     return None
 
 
-def put_job(queue: FileJobQueue, job: RecycleJob) -> RecycleJob:
+def put_job(queue: JobQueue, job: RecycleJob) -> RecycleJob:
     """Put `job`, at the next free nanosecond if another request for the slot bears its time; return what was
     put."""
     while True:
@@ -109,12 +109,16 @@ def put_job(queue: FileJobQueue, job: RecycleJob) -> RecycleJob:
         )
 
 
-def pending_slots(queue: FileJobQueue) -> dict[str, str]:
+def pending_slots(queue: JobQueue) -> dict[str, str]:
     """Slots that wait for an answer of the Forge, with the job's id."""
-    return {s.job.slot: s.job.job_id for s in queue.jobs() if s.state in ("todo", "doing")}
+    return {
+        s.job.slot: s.job.job_id
+        for s in queue.jobs()
+        if s.state in ("todo", "doing") and isinstance(s.job, RecycleJob)
+    }
 
 
-def wait_for_answer(queue: FileJobQueue, job_id: str, timeout_s: float, *, poll_s: float = 0.02) -> str:
+def wait_for_answer(queue: JobQueue, job_id: str, timeout_s: float, *, poll_s: float = 0.02) -> str:
     """Block until the job is answered or `timeout_s` of wall time passed.
 
     Engine time stands still meanwhile: what a run writes does not depend on how long the answer took, only on

@@ -28,8 +28,20 @@ from apex_nautilus.store.champions import (
 )
 from apex_nautilus.store.errors import LedgerError, StoreError
 from apex_nautilus.store.faults import fault_point
+from apex_nautilus.store.file_jobs import FileJobQueue
 from apex_nautilus.store.intake import drop, expire, holds
-from apex_nautilus.store.jobs import JOB_SCHEMA, MAX_ATTEMPTS, Claim, FileJobQueue, JobStatus, RecycleJob
+from apex_nautilus.store.job_queue import (
+    JOB_SCHEMA,
+    MAX_ATTEMPTS,
+    Claim,
+    Job,
+    JobQueue,
+    JobStatus,
+    LiveEvidence,
+    PromoteJob,
+    QueueUnavailable,
+    RecycleJob,
+)
 from apex_nautilus.store.layout import CatalogLayout, check_name
 from apex_nautilus.store.ledger import LedgerRecord, LedgerWriter, read_all, read_ledger
 
@@ -41,10 +53,15 @@ __all__ = [
     "Champion",
     "Claim",
     "FileJobQueue",
+    "Job",
+    "JobQueue",
     "JobStatus",
     "LedgerError",
     "LedgerRecord",
     "LedgerWriter",
+    "LiveEvidence",
+    "PromoteJob",
+    "QueueUnavailable",
     "RecoveryReport",
     "RecycleJob",
     "StoreError",

@@ -54,6 +54,8 @@ class CatalogLayout:
         self.jobs_doing = self.jobs / "doing"
         self.jobs_done = self.jobs / "done"
         self.jobs_failed = self.jobs / "failed"
+        self.jobs_ids = self.jobs / "ids"
+        self.elite_root = self.root / "elite"
         self.ledger = self.root / "ledger"
         self.studies = self.root / "studies"
 
@@ -73,6 +75,7 @@ class CatalogLayout:
             self.jobs_doing,
             self.jobs_done,
             self.jobs_failed,
+            self.jobs_ids,
             self.ledger,
             self.studies,
         ):
@@ -118,6 +121,14 @@ class CatalogLayout:
     def challenger_file(self, instrument_id: str, genome_id: str) -> Path:
         """The path of a genome in shadow."""
         return self.challengers(instrument_id) / self.challenger_name(genome_id)
+
+    def elite(self, instrument_id: str) -> Path:
+        """The folder of the elite genomes of one instrument: those that proved themselves live."""
+        return self.elite_root / self.folder_name(instrument_id)
+
+    def elite_file(self, instrument_id: str, genome_id: str) -> Path:
+        """The file of one elite genome with its live evidence."""
+        return self.elite(instrument_id) / f"{_checked_id(genome_id)}.json"
 
     def ledger_file(self, writer: str) -> Path:
         """The ledger of one writing process."""

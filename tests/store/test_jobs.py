@@ -115,7 +115,7 @@ def test_a_file_that_is_no_job_is_put_away_and_the_next_one_served(queue):
     queue.put(job(0))
     assert queue.claim("w").job == job(0)
     assert (queue.layout.jobs_failed / (bad.name + ".invalid")).exists()
-    assert "not a recycle job" in (queue.layout.jobs_failed / (bad.name + ".reason.txt")).read_text()
+    assert "not a job" in (queue.layout.jobs_failed / (bad.name + ".reason.txt")).read_text()
 
 
 @pytest.mark.parametrize("content", [b"garbage", b'{"job_id":' + b"[" * 200_000, b"\xff"])
