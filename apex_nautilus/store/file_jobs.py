@@ -298,8 +298,8 @@ class FileJobQueue:
         return None
 
     def jobs(self) -> Iterator[JobStatus]:
-        """Every job once: answered ones first, then those being worked on, then waiting ones; by time
-        within.""" found: dict[str, JobStatus] = {}
+        """Every job once: answered ones first, then failed, those being worked on, and waiting ones."""
+        found: dict[str, JobStatus] = {}
         # In the direction in which jobs move, so that one that moves on meanwhile is met again; the way back
         # to ``todo/`` is looked at twice.
         for state in ("todo", "doing", "todo", "done", "failed"):

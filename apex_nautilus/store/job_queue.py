@@ -249,8 +249,8 @@ class Claim:
         return f"{type(self).__name__}({self.job.job_id!r}, attempt={self.attempt}, owner={self.owner!r})"
 
     def release(self) -> None:
-        """Let go without an answer; after the next `recover` the job is there for anybody. May be
-        repeated.""" raise NotImplementedError
+        """Let go without an answer; after the next `recover` the job is there for anybody."""
+        raise NotImplementedError
 
 
 class JobQueue(Protocol):
