@@ -77,7 +77,7 @@ class StudyJournal:
                     f"study {self._study_id} opened its test part at generation {one.number}, for genome "
                     f"{one.genome_id}: what {generations} generations choose would no longer be judged by "
                     "data they have not seen. Begin a study with another seed, or have the test part opened "
-                    "again (apex-forge resume --reopen-test); the ledger will tell"
+                    "again (--reopen-test); the ledger will tell"
                 )
 
     def open_test_part(

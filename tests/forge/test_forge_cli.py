@@ -49,11 +49,16 @@ def test_evolve_inspect_and_resume(folder):
     assert "opened its test part at generation 1" in run(*on, code=1).stderr
     assert (folder / "b" / "run.json").read_bytes() == kept
     run(*on, "--reopen-test")
+    again = ("--generations", "0", "--no-deploy", *apart)
+    assert "opened its test part at generation" in evolve(folder, "b-anew", *again, code=1).stderr
+    evolve(folder, "b-anew", *again, "--reopen-test")
     openings = [
         r.fields for path in (folder / "apart" / "ledger").iterdir() for r in read_ledger(path)
         if r.kind == "test_opened"
     ]  # fmt: skip
-    assert [(o["number"], o["opened_before"], o["forced"]) for o in openings] == [(1, 0, False), (2, 1, True)]
+    assert [(o["number"], o["opened_before"], o["forced"]) for o in openings] == [
+        (1, 0, False), (2, 1, True), (0, 2, True)
+    ]  # fmt: skip
     assert (folder / "b" / f"genome_{genome_id}.json").read_bytes() == written
     assert (folder / "b" / "checkpoint.json").read_bytes() == (folder / "a" / "checkpoint.json").read_bytes()
 

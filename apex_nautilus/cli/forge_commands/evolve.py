@@ -67,6 +67,11 @@ __all__ = ["command"]
     help="Start from this genome of the catalog; repeat.",
 )
 @click.option("--force", is_flag=True, help="Deploy what the gate refuses, marked as forced.")
+@click.option(
+    "--reopen-test",
+    is_flag=True,
+    help="Open the test part again, where this study has opened it at another generation; the ledger tells.",
+)
 @click.option("--no-deploy", is_flag=True, help="Write nothing into the catalog's incoming folder.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on standard output, for machines.")
 def command(
@@ -80,6 +85,7 @@ def command(
     seed: int,
     seeds: tuple[str, ...],
     force: bool,
+    reopen_test: bool,
     no_deploy: bool,
     as_json: bool,
     **overrides,
@@ -88,7 +94,8 @@ def command(
 
     The data is cut in time: trees are bred on the first part, one is chosen and calibrated on the second, and
     the third is opened once, to judge it. What passes the gate is dropped into CATALOG/strategies/incoming;
-    what does not is kept in the ledger with the reasons.
+    what does not is kept in the ledger with the reasons. A study that is begun anew with other --generations
+    would choose by data it has seen, so that is refused unless --reopen-test asks for it.
 
     The same dataset, seed and options give the same genome, byte for byte. Ctrl-C keeps the last generation;
     go on with `apex-forge resume RUN`.
@@ -148,7 +155,7 @@ def command(
         config=config,
     )
     save_run(out, run)
-    execute(out, run, data, as_json=as_json)
+    execute(out, run, data, as_json=as_json, reopen_test=reopen_test)
 
 
 def _refuse_second_run(out: Path) -> None:
