@@ -30,6 +30,7 @@ from apex_nautilus.data.importers import ImportReport, import_binance_capture, i
 from apex_nautilus.data.inspect import inspect_catalog
 from apex_nautilus.data.instruments import binance_instrument
 from apex_nautilus.data.labels import LABEL, LABEL_CODES, Bracket
+from apex_nautilus.data.lobster import LobsterFiles, to_lobster
 from apex_nautilus.data.nautilus_tables import BARS, from_nautilus_instrument, to_nautilus_instrument
 from apex_nautilus.data.splits import Splits
 
@@ -45,6 +46,7 @@ __all__ = [
     "DatasetError",
     "ImportRefused",
     "ImportReport",
+    "LobsterFiles",
     "Opening",
     "Splits",
     "TestPartOpened",
@@ -66,6 +68,7 @@ __all__ = [
     "read_bars",
     "read_events",
     "to_catalog",
+    "to_lobster",
     "to_nautilus_instrument",
     "write_bars",
     "write_events",
