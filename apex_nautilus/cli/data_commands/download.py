@@ -63,8 +63,10 @@ class _Command(click.Command):
 @click.argument("venue")
 @click.argument("symbol")
 @click.option("--kind", "kind_name", required=True, help="What to fetch; see below.")
-@click.option("--from", "first", type=_DATE, required=True, help="First day (UTC), included.")
-@click.option("--to", "last", type=_DATE, required=True, help="Last day, included.")
+@click.option(
+    "--from", "first", type=_DATE, metavar="YYYY-MM-DD", required=True, help="First day (UTC), included."
+)
+@click.option("--to", "last", type=_DATE, metavar="YYYY-MM-DD", required=True, help="Last day, included.")
 @click.option("--interval", default=None, help="Length of klines: 1m, 5m, 1h.")
 @click.option(
     "--market",
