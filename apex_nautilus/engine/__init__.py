@@ -76,6 +76,7 @@ from apex_nautilus.engine.network import (
     install_network,
     with_network,
 )
+from apex_nautilus.engine.queue_fill_model import QueueFillModel, QueueModule, QueueModuleConfig
 from apex_nautilus.engine.records import FillRecord, TradeRecord
 from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
 
@@ -116,6 +117,9 @@ __all__ = [
     "NetworkController",
     "NetworkModule",
     "Phase",
+    "QueueFillModel",
+    "QueueModule",
+    "QueueModuleConfig",
     "ReportTable",
     "Subscribe",
     "Subscription",

@@ -62,6 +62,7 @@ _BAR_HUB = "apex_nautilus.engine.bar_hub"
 _BAR_FILLS = "apex_nautilus.engine.bar_fills"
 _MARKS = "apex_nautilus.engine.marks"
 _FILLS = "apex_nautilus.engine.fill_model"
+_QUEUE = "apex_nautilus.engine.queue_fill_model"
 
 
 class ConfigError(ValueError):
@@ -112,15 +113,16 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         from binding: what an agent may lose is its own capital.
     leverage : float
         Of the account.
-    fills : {"touch", "nautilus"}
+    fills : {"touch", "queue", "nautilus"}
         ``touch``: resting orders are filled whole when the opposite touch reaches them, as in the replay.
-        ``nautilus``: only against the size displayed beyond their price, which agents take from each other
-        until the level changes.
+        ``queue``: as their turn in the queue comes, and orders larger than the displayed book at prices
+        beyond it (see `queue_fill_model`). ``nautilus``: only against the size displayed beyond their price, which
+        agents take from each other until the level changes.
     """
 
     treasury: float = 100_000.0
     leverage: float = 10.0
-    fills: Literal["touch", "nautilus"] = "touch"
+    fills: Literal["touch", "queue", "nautilus"] = "touch"
 
 
 class BarsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -517,6 +519,17 @@ def nautilus_config(
             fill_model_path=f"{_FILLS}:TouchFillModel",
             config_path="nautilus_trader.backtest.config:FillModelConfig",
             config={},
+        )
+    elif fills == "queue":
+        fill_model = ImportableFillModelConfig(
+            fill_model_path=f"{_QUEUE}:QueueFillModel",
+            config_path="nautilus_trader.backtest.config:FillModelConfig",
+            config={},
+        )
+        modules.append(
+            ImportableActorConfig(
+                actor_path=f"{_QUEUE}:QueueModule", config_path=f"{_QUEUE}:QueueModuleConfig", config={}
+            )
         )
     if network is not None:
         modules.append(network_module(network))
