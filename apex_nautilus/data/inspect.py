@@ -25,23 +25,25 @@ from apex_nautilus.data.inspect_files import (
     read_damaged_events,
     stored_files,
 )
+from apex_nautilus.data.inspect_quotes import inspect_quotes
 from apex_nautilus.data.inspect_report import (
     BarsSummary,
     CatalogSummary,
     ExternalSummary,
     OtherSummary,
     Problem,
+    QuotesSummary,
     StreamSummary,
 )
 from apex_nautilus.data.inspect_stream import LongestGaps, inspect_stream
-from apex_nautilus.features import FeatureError
+from apex_nautilus.features import FeatureError, scale
 from apex_nautilus.store.external import external_file, list_external
 
-__all__ = ["BarsSummary", "CatalogSummary", "StreamSummary", "inspect_catalog"]
+__all__ = ["BarsSummary", "CatalogSummary", "QuotesSummary", "StreamSummary", "inspect_catalog"]
 
 Progress = Callable[[int, int], None]
 
-_READ = ("order_book_deltas", "trade_tick", "bar")
+_READ = ("order_book_deltas", "trade_tick", "quote_tick", "bar")
 _DEFINITIONS = ("crypto_perpetual", "currency_pair", "instruments")
 
 
@@ -72,7 +74,7 @@ def inspect_catalog(
     if instrument_id is not None:
         load_instrument(catalog_path, instrument_id)
     ids = [instrument_id] if instrument_id is not None else instrument_ids(catalog_path)
-    summary = CatalogSummary(streams=[], bars=[], external=[], other=[], problems=[])
+    summary = CatalogSummary(streams=[], bars=[], quotes=[], external=[], other=[], problems=[])
     problems = summary.problems
     events = {
         name: {
@@ -86,8 +88,9 @@ def inspect_catalog(
         for name in ids
         for bar_type in bar_types(catalog_path, name)
     }
+    quotes = {name: stored_files(catalog_path, "quote_tick", name, problems) for name in ids}
     total = sum(f[3] for folders in events.values() for files in folders.values() for f in files)
-    total += sum(f[3] for files in bars.values() for f in files)
+    total += sum(f[3] for found in (bars, quotes) for files in found.values() for f in files)
     counter = _Counter(total, progress)
     for name, folders in events.items():
         files = [f for found in folders.values() for f in found]
@@ -108,7 +111,17 @@ def inspect_catalog(
         if files:
             spec = load_instrument(catalog_path, name)
             chunks = counter.passing(read_damaged(files, spec, "bar", problems))
-            summary.bars.append(inspect_bars(bar_type, chunks, _span_of(files), timeline=timeline))
+            units = scale(spec.price_precision)
+            summary.bars.append(
+                inspect_bars(bar_type, chunks, _span_of(files), timeline=timeline, price_units=units)
+            )
+    for name, files in quotes.items():
+        if files:
+            spec = load_instrument(catalog_path, name)
+            chunks = counter.passing(read_damaged(files, spec, "quote_tick", problems))
+            found = inspect_quotes(spec, chunks, _span_of(files), gap_s=gap_s, timeline=timeline)
+            if found is not None:
+                summary.quotes.append(found)
     summary.external = list(_external(catalog_path, instrument_id, problems))
     summary.other = _other(catalog_path, instrument_id, problems)
     return summary

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from apex_nautilus.data.bars import minutes_of
-from apex_nautilus.data.inspect_report import LONGEST, BarsSummary
-from apex_nautilus.data.inspect_stream import STRETCHES, LongestGaps
+from apex_nautilus.data.inspect_report import LONGEST, BarsSummary, PriceLine
+from apex_nautilus.data.inspect_stream import STRETCHES, LongestGaps, Stretches
 from apex_nautilus.data.log_histogram import LogHistogram
 
 __all__ = ["inspect_bars"]
@@ -19,9 +19,15 @@ _OUTLIER = 20.0
 
 
 def inspect_bars(
-    bar_type: str, chunks: Iterable[np.ndarray], span: tuple[int, int], *, timeline: bool
+    bar_type: str,
+    chunks: Iterable[np.ndarray],
+    span: tuple[int, int],
+    *,
+    timeline: bool,
+    price_units: float = 1.0,
 ) -> BarsSummary:
-    """Sum up `BARS` in order of time; `span` as the files' names tell."""
+    """Sum up `BARS` in order of time; `span` as the files' names tell, `price_units` what a price of one is
+    in the integers of the bars."""
     minutes = minutes_of(bar_type)
     step = minutes * 60_000_000_000 if minutes else 0
     # A hole is named by the bar before it and lasts from its close to the close of the next one.
@@ -29,6 +35,7 @@ def inspect_bars(
     width = max(-(-(span[1] - span[0] + 1) // STRETCHES), step, 1)
     present = np.zeros(STRETCHES, dtype=np.int64)
     moves = LogHistogram()
+    closes, lows, highs = Stretches(), Stretches(), Stretches()
     worst: list[tuple[float, int, float]] = []
     bars = missing = duplicates = zero = outside = 0
     first = last = 0
@@ -41,6 +48,10 @@ def inspect_bars(
         if step:
             missing += int((steps[steps > 0] // step - 1).sum())
             holes.add(np.maximum.accumulate(np.maximum(ts, last)))
+        rising = np.maximum.accumulate(np.maximum(ts, last))
+        places = np.clip((rising - span[0]) // width, 0, STRETCHES - 1)
+        for line, name in ((closes, "close"), (lows, "low"), (highs, "high")):
+            line.add(places, chunk[name] / price_units)
         first, last = first or int(ts[0]), max(last, int(ts[-1]))
         bars += chunk.size
         zero += int((chunk["volume"] == 0).sum())
@@ -72,6 +83,9 @@ def inspect_bars(
         outliers=moves.count_beyond(limit) if np.isfinite(limit) and limit > 0 else 0,
         worst=[(-at, move) for size, at, move in sorted(worst, reverse=True) if 0 < limit < size],
         timeline=_shares(present, width, step, first, last) if timeline and step and bars else None,
+        prices=PriceLine(span[0], width, closes.values("last"), lows.values("least"), highs.values("most"))
+        if timeline and bars
+        else None,
     )
 
 

@@ -13,7 +13,12 @@ import pyarrow.parquet as pq
 from apex_nautilus.data.catalog import _folder_name, _readable, _span, merge_streams
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.data.inspect_report import Problem
-from apex_nautilus.data.nautilus_tables import table_to_bars, table_to_deltas, table_to_trades
+from apex_nautilus.data.nautilus_tables import (
+    table_to_bars,
+    table_to_deltas,
+    table_to_quotes,
+    table_to_trades,
+)
 from apex_nautilus.risk import InstrumentSpec
 
 __all__ = ["CHUNK_ROWS", "StoredFile", "read_damaged", "read_damaged_events", "stored_files"]
@@ -26,6 +31,7 @@ StoredFile = tuple[Path, int, int, int]
 _CONVERT: dict[str, Callable[[pa.Table, InstrumentSpec], np.ndarray]] = {
     "order_book_deltas": table_to_deltas,
     "trade_tick": table_to_trades,
+    "quote_tick": table_to_quotes,
     "bar": table_to_bars,
 }
 

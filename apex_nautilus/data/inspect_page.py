@@ -14,7 +14,9 @@ from apex_nautilus.data.inspect_report import (
     CatalogSummary,
     DepthProfile,
     Gap,
+    PriceLine,
     Quantiles,
+    QuotesSummary,
     StreamSummary,
     Timeline,
 )
@@ -52,13 +54,21 @@ def write_inspect_page(path: str | os.PathLike[str], summary: CatalogSummary, *,
     for stream in summary.streams:
         parts += [f"<h2>{html.escape(stream.instrument_id)}</h2>", _facts(stream)]
         if stream.timeline is not None:
-            parts.append(charts.add(_over_time(stream, stream.timeline)))
+            parts.append(charts.add(_over_time(stream.timeline, "book batches", "trades")))
         if stream.depth is not None:
             parts.append(charts.add(_depth(stream.depth)))
         parts.append(_gaps("Longest silences", stream.longest_gaps))
     if summary.bars:
         parts.append("<h2>Bars</h2>" + _bars_table(summary.bars))
-        parts += [_gaps(f"Longest holes in {bars.bar_type}", bars.holes) for bars in summary.bars]
+        for bars in summary.bars:
+            if bars.prices is not None:
+                parts += [f"<h3>{html.escape(bars.bar_type)}</h3>", charts.add(_prices(bars.prices))]
+            parts.append(_gaps(f"Longest holes in {bars.bar_type}", bars.holes))
+    for quotes in summary.quotes:
+        parts += [f"<h2>Quotes of {html.escape(quotes.instrument_id)}</h2>", _quote_facts(quotes)]
+        if quotes.timeline is not None:
+            parts.append(charts.add(_over_time(quotes.timeline, "quotes")))
+        parts.append(_gaps("Longest silences", quotes.longest_gaps))
     if summary.external:
         rows = [
             (e.name, e.instrument_id or "the market", *map(_time, e.span_ns), e.values, e.stale)
@@ -71,6 +81,8 @@ def write_inspect_page(path: str | os.PathLike[str], summary: CatalogSummary, *,
         headers = ("kind", "of", "from (UTC)", "to (UTC)", "files", "rows")
         parts.append("<h2>Not read here</h2>" + _table(headers, rows))
     what = f"Books and trades of {len(summary.streams)}, {len(summary.bars)} series of bars"
+    if summary.quotes:
+        what += f", quotes of {len(summary.quotes)}"
     page = (
         f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1><p class=sub>{what}. Times are "
@@ -158,6 +170,11 @@ def _coverage(summary: CatalogSummary) -> go.Figure:
                 _ORANGE,
                 (),
             )
+    for q in summary.quotes:
+        if q.timeline is not None:
+            t = q.timeline
+            runs = _runs(np.array(t.batches) > 0, t.start_ns, t.width_ns)
+            lane(f"{q.instrument_id} quotes", runs, _BLUE, q.longest_gaps)
     for b in summary.bars:
         if b.timeline:
             width = max((b.span_ns[1] - b.span_ns[0]) // len(b.timeline), 1)
@@ -179,8 +196,33 @@ def _runs(there: np.ndarray, start_ns: int, width_ns: int) -> list[tuple[int, in
     ]
 
 
-def _over_time(stream: StreamSummary, t: Timeline) -> go.Figure:
-    """Mid, spread, rates and clock skew below each other."""
+def _band(figure: go.Figure, x: np.ndarray, row: int, low: Sequence, high: Sequence, name: str) -> None:
+    """Shade what lies between the lowest and the highest value of each stretch."""
+    import plotly.graph_objects as go
+
+    quiet = {"mode": "lines", "line": {"width": 0}, "showlegend": False}
+    shade = {"fill": "tonexty", "fillcolor": "rgba(47,111,181,.18)"}
+    figure.add_trace(go.Scatter(x=x, y=low, name=f"lowest {name}", **quiet), row=row, col=1)
+    figure.add_trace(go.Scatter(x=x, y=high, name=f"highest {name}", **shade, **quiet), row=row, col=1)
+
+
+def _prices(line: PriceLine) -> go.Figure:
+    """Closes of bars, with what lay between the lows and the highs."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=1, cols=1, subplot_titles=("close, with lows and highs",))
+    there = [i for i, close in enumerate(line.last) if close is not None]
+    steps = np.array(there, dtype=np.int64) * line.width_ns + line.width_ns // 2
+    x = (line.start_ns + steps).astype("datetime64[ns]")
+    _band(figure, x, 1, [line.low[i] for i in there], [line.high[i] for i in there], "price")
+    close = {"mode": "lines", "line": {"width": 1.3, "color": _BLUE}, "showlegend": False}
+    figure.add_trace(go.Scatter(x=x, y=[line.last[i] for i in there], name="close", **close), row=1, col=1)
+    return _layout(figure, 300)
+
+
+def _over_time(t: Timeline, batches: str, trades: str | None = None) -> go.Figure:
+    """Mid, spread, rates and clock skew below each other; `batches` and `trades` name what is counted."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -204,24 +246,14 @@ def _over_time(stream: StreamSummary, t: Timeline) -> go.Figure:
             col=1,
         )
 
-    def band(row: int, low: Sequence, high: Sequence, name: str) -> None:
-        quiet = {"mode": "lines", "line": {"width": 0}, "showlegend": False}
-        figure.add_trace(go.Scatter(x=x, y=low, name=f"lowest {name}", **quiet), row=row, col=1)
-        figure.add_trace(
-            go.Scatter(
-                x=x, y=high, name=f"highest {name}", fill="tonexty", fillcolor="rgba(47,111,181,.18)", **quiet
-            ),
-            row=row,
-            col=1,
-        )
-
     seconds = t.width_ns / 1e9
-    band(1, t.mid_low, t.mid_high, "mid")
+    _band(figure, x, 1, t.mid_low, t.mid_high, "mid")
     line(1, t.mid, "mid", _BLUE)
     line(2, t.spread_bps, "spread", _BLUE)
-    line(3, [n / seconds for n in t.batches], "book batches", _BLUE, legend=True)
-    line(3, [n / seconds for n in t.trades], "trades", _ORANGE, legend=True)
-    band(4, t.skew_low_ms, t.skew_high_ms, "skew")
+    line(3, [n / seconds for n in t.batches], batches, _BLUE, legend=True)
+    if trades is not None:
+        line(3, [n / seconds for n in t.trades], trades, _ORANGE, legend=True)
+    _band(figure, x, 4, t.skew_low_ms, t.skew_high_ms, "skew")
     line(4, t.skew_ms, "skew", _BLUE)
     return _layout(figure, 760)
 
@@ -256,6 +288,19 @@ def _facts(s: StreamSummary) -> str:
         ("spread, bps", _spread(s.spread_bps)),
         ("receive - venue time, ms", _spread(s.skew)),
         ("refused at import", ", ".join(f"{k} {n:,}" for k, n in sorted(s.refused.items())) or "none"),
+    ]
+    return _table((), rows)
+
+
+def _quote_facts(q: QuotesSummary) -> str:
+    rows = [
+        ("span", f"{_time(q.span_ns[0])} to {_time(q.span_ns[1])}"),
+        ("quotes, repeated", f"{q.quotes:,}, {q.repeated:,}"),
+        ("silences, longest", f"{q.gaps:,}, {q.longest_gap_s:,.2f} s"),
+        ("crossed, locked, one-sided", f"{q.crossed:.3%}, {q.locked:.3%}, {q.one_sided:.3%}"),
+        ("venue time backwards", f"{q.event_time_backwards:,}"),
+        ("spread, bps", _spread(q.spread_bps)),
+        ("receive - venue time, ms", _spread(q.skew)),
     ]
     return _table((), rows)
 

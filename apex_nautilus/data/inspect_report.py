@@ -11,8 +11,10 @@ __all__ = [
     "ExternalSummary",
     "Gap",
     "OtherSummary",
+    "PriceLine",
     "Problem",
     "Quantiles",
+    "QuotesSummary",
     "StreamSummary",
     "Timeline",
 ]
@@ -131,6 +133,47 @@ class StreamSummary(msgspec.Struct, kw_only=True):
     timeline: Timeline | None = None
 
 
+class PriceLine(msgspec.Struct, frozen=True):
+    """Last, lowest and highest price of each of the equal stretches that a span is cut into; None where there
+    was none."""
+
+    start_ns: int
+    width_ns: int
+    last: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class QuotesSummary(msgspec.Struct, kw_only=True):
+    """The quotes of one instrument, bid and ask as the venue published them.
+
+    Attributes
+    ----------
+    gaps, longest_gap_s, longest_gaps : as of `StreamSummary`.
+    crossed, locked, one_sided : shares of quotes with bid > ask, bid = ask, or a side without size or price.
+    repeated : quotes with the prices and sizes of the one before.
+    event_time_backwards : quotes whose venue time lies before that of an earlier one.
+    skew : distribution of receive time minus venue time, ms; None where the data hold no venue time.
+    spread_bps : distribution of the spread of whole quotes, None without one.
+    timeline : `batches` counts quotes, `trades` is 0; left out unless asked for.
+    """
+
+    instrument_id: str
+    span_ns: tuple[int, int]
+    quotes: int
+    gaps: int
+    longest_gap_s: float
+    longest_gaps: list[Gap]
+    crossed: float
+    locked: float
+    one_sided: float
+    repeated: int
+    event_time_backwards: int
+    skew: Quantiles | None
+    spread_bps: Quantiles | None
+    timeline: Timeline | None = None
+
+
 class BarsSummary(msgspec.Struct, kw_only=True):
     """One series of bars.
 
@@ -144,6 +187,7 @@ class BarsSummary(msgspec.Struct, kw_only=True):
     outliers : closes more than twenty times as far from the close before as is usual (the median).
     worst : up to ten of them, the largest first, as (close time, log return in bps).
     timeline : share of the bars that are there in each equal stretch of the span; left out unless asked for.
+    prices : closes with the lows and highs, thinned to the stretches; left out unless asked for.
     """
 
     bar_type: str
@@ -157,6 +201,7 @@ class BarsSummary(msgspec.Struct, kw_only=True):
     outliers: int
     worst: list[tuple[int, float]]
     timeline: list[float] | None = None
+    prices: PriceLine | None = None
 
 
 class ExternalSummary(msgspec.Struct, kw_only=True):
@@ -175,7 +220,7 @@ class ExternalSummary(msgspec.Struct, kw_only=True):
 
 
 class OtherSummary(msgspec.Struct, kw_only=True):
-    """Data that are stored and that nothing here reads: quotes, ten-level books, types of one's own."""
+    """Data that are stored and that nothing here reads: ten-level books, types of one's own."""
 
     kind: str
     identifier: str
@@ -189,6 +234,7 @@ class CatalogSummary(msgspec.Struct):
 
     streams: list[StreamSummary]
     bars: list[BarsSummary]
+    quotes: list[QuotesSummary] = []
     external: list[ExternalSummary] = []
     other: list[OtherSummary] = []
     problems: list[Problem] = []

@@ -30,7 +30,7 @@ from apex_nautilus.features import (
 )
 from apex_nautilus.risk import InstrumentSpec
 
-__all__ = ["STRETCHES", "LongestGaps", "inspect_stream", "quantiles"]
+__all__ = ["STRETCHES", "LongestGaps", "Stretches", "inspect_stream", "quantiles"]
 
 STRETCHES = 600
 """Into how many stretches a span is cut for the pictures."""
@@ -80,7 +80,7 @@ def quantiles(histogram: LogHistogram) -> Quantiles | None:
     return Quantiles(histogram.count, histogram.mean, histogram.least, *shares, histogram.most)
 
 
-class _Stretches:
+class Stretches:
     """Mean, least, most and last of a value in each stretch of the span."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class _Stream:
         self._samples = 0
         self._sampled = -1
         self.counts = {kind: np.zeros(STRETCHES, dtype=np.int64) for kind in ("batches", "trades")}
-        self.mids, self.spreads, self.skews = _Stretches(), _Stretches(), _Stretches()
+        self.mids, self.spreads, self.skews = Stretches(), Stretches(), Stretches()
 
     def _places(self, times: np.ndarray) -> np.ndarray:
         return np.clip((times - self.start) // self.width, 0, STRETCHES - 1)

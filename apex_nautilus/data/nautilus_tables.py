@@ -29,12 +29,14 @@ from apex_nautilus.risk import InstrumentSpec
 
 __all__ = [
     "BARS",
+    "QUOTES",
     "bars_to_table",
     "deltas_to_table",
     "from_nautilus_instrument",
     "quotes_table",
     "table_to_bars",
     "table_to_deltas",
+    "table_to_quotes",
     "table_to_trades",
     "to_nautilus_instrument",
     "trades_to_table",
@@ -45,6 +47,18 @@ BARS = np.dtype(
 )
 """One closed bar: `ts_ns` is the time of its close; prices and volume are integers in units of
 ``10**-precision``."""
+
+QUOTES = np.dtype(
+    [
+        ("ts_event_ns", "<i8"),
+        ("ts_init_ns", "<i8"),
+        ("bid", "<i8"),
+        ("ask", "<i8"),
+        ("bid_size", "<i8"),
+        ("ask_size", "<i8"),
+    ]
+)
+"""One quote; prices and sizes are integers in units of ``10**-precision``."""
 
 _EXPECTED = {
     OrderBookDelta: [
@@ -198,6 +212,23 @@ def table_to_bars(table: pa.Table, spec: InstrumentSpec) -> np.ndarray:
         bars[name] = column_to_units(table.column(name), spec.price_precision)
     bars["volume"] = column_to_units(table.column("volume"), spec.size_precision)
     return bars
+
+
+def table_to_quotes(table: pa.Table, spec: InstrumentSpec) -> np.ndarray:
+    """Return a table of QuoteTick as `QUOTES` records.
+
+    Raises
+    ------
+    DataError
+        When its columns are not those of this Nautilus.
+    """
+    table = quotes_table(table, spec)
+    quotes = np.zeros(table.num_rows, dtype=QUOTES)
+    quotes["ts_event_ns"], quotes["ts_init_ns"] = _column(table, "ts_event"), _column(table, "ts_init")
+    for side in ("bid", "ask"):
+        quotes[side] = column_to_units(table.column(f"{side}_price"), spec.price_precision)
+        quotes[f"{side}_size"] = column_to_units(table.column(f"{side}_size"), spec.size_precision)
+    return quotes
 
 
 def _currency(code: str) -> Currency:

@@ -12,6 +12,10 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nautilus_trader.model.data import QuoteTick
+from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.model.objects import Price, Quantity
+from nautilus_trader.serialization.arrow.serializer import ArrowSerializer
 
 from apex_nautilus.cli._progress_line import progress_text
 from apex_nautilus.cli.apex_commands.data import command
@@ -25,6 +29,7 @@ from apex_nautilus.data import (
     write_bars,
     write_events,
 )
+from apex_nautilus.data.catalog import CatalogWriter
 from apex_nautilus.data.external import write_external
 from apex_nautilus.data.inspect_bars import inspect_bars
 from apex_nautilus.data.inspect_page import write_inspect_page
@@ -275,12 +280,87 @@ def test_a_damaged_published_series_is_named(market):
 
 def test_data_that_nothing_reads_are_listed(market):
     source = sorted((market / "data" / "trade_tick").rglob("*.parquet"))[0]
-    folder = market / "data" / "quote_tick" / BTC.id
+    folder = market / "data" / "order_book_depths" / BTC.id
     folder.mkdir(parents=True)
     shutil.copy(source, folder / source.name)
     (other,) = inspect_catalog(market).other
-    assert (other.kind, other.identifier, other.files) == ("quote_tick", BTC.id, 1)
+    assert (other.kind, other.identifier, other.files) == ("order_book_depths", BTC.id, 1)
     assert other.rows > 0
+
+
+def store_quotes(table, path):
+    """Store quotes (bid, ask, bid size, ask size, venue time, receive time)."""
+    ticks = [
+        QuoteTick(
+            InstrumentId.from_str(BTC.id), Price(bid / 10, 1), Price(ask / 10, 1),
+            Quantity(bids / 1000, 3), Quantity(asks / 1000, 3), event, init,
+        )
+        for bid, ask, bids, asks, event, init in table
+    ]  # fmt: skip
+    with CatalogWriter(path, BTC) as writer:
+        writer.append_quotes(ArrowSerializer.serialize_batch(ticks, QuoteTick))
+        writer.commit()
+
+
+def test_quotes_are_summed_up_as_by_hand(tmp_path):
+    second = 10**9
+    start = 1_700_000_000 * second
+    table = [
+        (600_000, 600_010, 1000, 1000, 0, 0),
+        (600_000, 600_010, 1000, 1000, 1, 1),  # repeated
+        (600_020, 600_010, 1000, 1000, 2, 2),  # crossed
+        (600_010, 600_010, 1000, 1000, 9, 9),  # locked, after seven seconds
+        (600_000, 600_010, 0, 1000, 5, 10),  # one-sided, and of an earlier venue time
+        (599_990, 600_010, 1000, 2000, 11, 11),
+    ]
+    store_quotes([(*q, start + e * second, start + i * second) for *q, e, i in table], tmp_path)
+    summary = inspect_catalog(tmp_path, timeline=True)
+    assert summary.other == []
+    (found,) = summary.quotes
+    assert (found.instrument_id, found.quotes) == (BTC.id, 6)
+    assert found.span_ns == (start, start + 11 * second)
+    assert (found.crossed, found.locked, found.one_sided) == (1 / 6, 1 / 6, 1 / 6)
+    assert (found.repeated, found.event_time_backwards) == (1, 1)
+    assert (found.gaps, found.longest_gap_s) == (1, 7.0)
+    assert [(g.start_ns, g.seconds) for g in found.longest_gaps] == [(start + 2 * second, 7.0)]
+    spreads = [10 / 600_005 * 1e4] * 2 + [20 / 600_000 * 1e4]
+    assert found.spread_bps.mean == pytest.approx(np.mean(spreads), rel=1e-12)
+    assert (found.spread_bps.count, found.spread_bps.most) == (3, max(spreads))
+    assert (found.skew.least, found.skew.most) == (0.0, 5000.0)
+    assert sum(found.timeline.batches) == 6
+    assert [m for m in found.timeline.mid if m is not None] == [60_000.5, 60_000.5, 60_000.0]
+    page = tmp_path / "page.html"
+    shown = inspect("--catalog", tmp_path, "--html", page).output
+    assert "repeated" in shown
+    assert "16.667%" in shown
+    assert f"Quotes of {BTC.id}" in page.read_text()
+
+
+def test_a_folder_of_quotes_that_holds_something_else_is_named(market):
+    source = sorted((market / "data" / "trade_tick").rglob("*.parquet"))[0]
+    folder = market / "data" / "quote_tick" / BTC.id
+    folder.mkdir(parents=True)
+    shutil.copy(source, folder / source.name)
+    summary = inspect_catalog(market)
+    assert [p.file for p in summary.problems] == [str(folder / source.name)]
+    assert "quotes must have the columns" in summary.problems[0].what
+    assert summary.streams
+    assert summary.quotes == []
+
+
+def test_the_line_of_bars_holds_every_extreme():
+    some = bars(2000)
+    span = (int(some["ts_ns"][0]), int(some["ts_ns"][-1]))
+    cuts = np.array_split(some, 7)
+    name = bar_type_name(BTC.id, 1)
+    line = inspect_bars(name, cuts, span, timeline=True, price_units=10.0).prices
+    places = (some["ts_ns"] - line.start_ns) // line.width_ns
+    for place in np.unique(places):
+        here = some[places == place]
+        assert line.last[place] == here["close"][-1] / 10
+        assert (line.low[place], line.high[place]) == (here["low"].min() / 10, here["high"].max() / 10)
+    assert sum(x is not None for x in line.last) == len(np.unique(places))
+    assert inspect_bars(name, cuts, span, timeline=False).prices is None
 
 
 def test_progress_ends_at_the_total(market):

@@ -12,7 +12,7 @@ from apex_nautilus.cli._data import catalog_option, clear_errors, count_text, js
 from apex_nautilus.cli._numbers import FiniteRange
 from apex_nautilus.cli._progress_line import progress_line
 from apex_nautilus.data import inspect_catalog
-from apex_nautilus.data.inspect_report import CatalogSummary, Gap, Quantiles, StreamSummary
+from apex_nautilus.data.inspect_report import CatalogSummary, Gap, Quantiles, QuotesSummary, StreamSummary
 
 
 def _spread(quantiles: Quantiles | None, unit: str) -> str:
@@ -57,6 +57,22 @@ _STREAM_LINES: list[tuple[str, Callable[[StreamSummary], str]]] = [
 ]
 
 
+_QUOTE_LINES: list[tuple[str, Callable[[QuotesSummary], str]]] = [
+    ("from (UTC)", lambda q: time_text(q.span_ns[0])),
+    ("to (UTC)", lambda q: time_text(q.span_ns[1])),
+    ("quotes", lambda q: f"{q.quotes:,}"),
+    ("repeated", lambda q: f"{q.repeated:,}"),
+    ("gaps", lambda q: f"{q.gaps:,}"),
+    ("longest silence", lambda q: f"{q.longest_gap_s:.2f} s"),
+    ("crossed", lambda q: f"{q.crossed:.3%}"),
+    ("locked", lambda q: f"{q.locked:.3%}"),
+    ("one-sided", lambda q: f"{q.one_sided:.3%}"),
+    ("spread 1/50/95/99/100 %", lambda q: _spread(q.spread_bps, "bps")),
+    ("venue time backwards", lambda q: f"{q.event_time_backwards:,}"),
+    ("receive - venue time 1/50/95/99/100 %", lambda q: _spread(q.skew, "ms")),
+]
+
+
 @click.command()
 @catalog_option
 @click.option("--instrument", default=None, metavar="ID", help="Only this one.")
@@ -93,8 +109,10 @@ def command(catalog: Path, instrument: str | None, gap_s: float, page: Path | No
 
             write_inspect_page(page, summary, title=f"Catalog {catalog}")
     if as_json:
-        for one in (*summary.streams, *summary.bars):
+        for one in (*summary.streams, *summary.bars, *summary.quotes):
             one.timeline = None
+        for one in summary.bars:
+            one.prices = None
         click.echo(msgspec.json.encode(summary))
     else:
         _show(summary, catalog)
@@ -124,6 +142,7 @@ def _show(summary: CatalogSummary, catalog: Path) -> None:
         console.print(shown)
     gaps = [(s.instrument_id, gap) for s in summary.streams for gap in s.longest_gaps]
     gaps += [(b.bar_type, gap) for b in summary.bars for gap in b.holes]
+    gaps += [(f"quotes of {q.instrument_id}", gap) for q in summary.quotes for gap in q.longest_gaps]
     if gaps:
         shown = table("Longest gaps", "in", "after (UTC)", "for", left=2)
         for name, gap in gaps:
@@ -135,6 +154,11 @@ def _show(summary: CatalogSummary, catalog: Path) -> None:
         for b in summary.bars:
             counts = (b.bars, b.missing, b.duplicates, b.zero_volume, b.outside_range, b.outliers)
             shown.add_row(b.bar_type, *map(time_text, b.span_ns), *(f"{n:,}" for n in counts))
+        console.print(shown)
+    if summary.quotes:
+        shown = table("Quotes", "", *(q.instrument_id for q in summary.quotes))
+        for heading, text in _QUOTE_LINES:
+            shown.add_row(heading, *(text(q) for q in summary.quotes))
         console.print(shown)
     if summary.external:
         shown = table(
@@ -149,7 +173,7 @@ def _show(summary: CatalogSummary, catalog: Path) -> None:
         for o in summary.other:
             shown.add_row(o.kind, o.identifier, *map(time_text, o.span_ns), f"{o.files:,}", f"{o.rows:,}")
         console.print(shown)
-    if not (summary.streams or summary.bars or summary.external or summary.other):
+    if not (summary.streams or summary.bars or summary.quotes or summary.external or summary.other):
         console.print(f"{catalog} defines instruments, but holds no data of them.", markup=False)
     for problem in summary.problems:
         click.echo(f"{problem.file}: {problem.what}", err=True)
