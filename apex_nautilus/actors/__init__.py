@@ -22,7 +22,15 @@ from apex_nautilus.actors.contest import ContestRules, decide_contest
 from apex_nautilus.actors.reconciliation import Balance, Reconciliation, reconcile
 from apex_nautilus.actors.result import AgentResult, ArenaResult, read_result
 from apex_nautilus.actors.runs import Run, mark_aborted, open_run, read_run
-from apex_nautilus.actors.watchtower import Limits, TrialBook, Trials, Verdict, Vitals, judge
+from apex_nautilus.actors.watchtower import (
+    Limits,
+    TrialBook,
+    Trials,
+    Verdict,
+    Vitals,
+    Watchtower,
+    judge,
+)
 
 if TYPE_CHECKING:
     from apex_nautilus.actors.arena import ArenaConfig, ArenaController, SlotConfig
@@ -46,6 +54,7 @@ __all__ = [
     "Trials",
     "Verdict",
     "Vitals",
+    "Watchtower",
     "decide_contest",
     "judge",
     "load_arena_config",

@@ -40,7 +40,7 @@ from apex_nautilus.actors.recycling import best_genome, live_dsr, pending_slots,
 from apex_nautilus.actors.roster import Agent, Roster, Slot
 from apex_nautilus.actors.touches import Touches
 from apex_nautilus.actors.watcher import Watcher
-from apex_nautilus.actors.watchtower import Limits, TrialBook, Verdict, Vitals, judge
+from apex_nautilus.actors.watchtower import Limits, Verdict, Watchtower, past_returns
 from apex_nautilus.engine import BAR_CLOCKS, install_network, remove_if_flat, spawn, spec_of
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
@@ -51,6 +51,7 @@ from apex_nautilus.store import (
     expire,
     fault_point,
     read_all,
+    read_ledger,
     retire,
     swap,
 )
@@ -169,7 +170,7 @@ class ArenaController(Controller):
             known_features=(*feature_names("bar" if config.bars else "book"), *feature_names("external")),
             clocks=tuple(BAR_CLOCKS) if config.bars else CLOCKS,
         )
-        self.trials = TrialBook()
+        self.watchtower = Watchtower(config.limits)
         self.load_micros: list[float] = []
         self.mismatches = 0
         self._touches = Touches(on_bars=config.bars)
@@ -198,6 +199,7 @@ class ArenaController(Controller):
         recover_arena(self.layout, self._ledger)
         self._queue = FileJobQueue(self.layout)
         self._live_dsr = live_dsr(read_all(self.layout.ledger, kinds=("verdict",)))
+        self.watchtower.restore(past_returns(read_ledger(self._ledger.path)))
         self._specs = {i: self._spec(i) for i in self.roster.instruments}
         self._currency = Currency.from_str(config.currency)
         self.msgbus.subscribe(topic="events.order.*", handler=self._on_order_event)
@@ -446,18 +448,10 @@ class ArenaController(Controller):
         smallest = max(spec.min_notional, max(spec.min_qty, spec.lot) * ask)
         if not (math.isfinite(equity) and math.isfinite(smallest)):
             return False  # no two-sided book was seen yet: there is nothing to value a position at
-        limits = self._settings.limits
-        # The Sharpe ratio changes with trades alone; between two of them only equity is looked at.
-        fresh = len(agent.returns) != agent.judged_trades
-        if fresh:
-            self.trials.record(agent.name, agent.returns, limits)
-            agent.judged_trades = len(agent.returns)
-        vitals = Vitals(equity, agent.capital, smallest, agent.returns if fresh else ())
-        verdict = judge(vitals, limits, self.trials.trials())
-        if verdict.is_terminal and not fresh:  # once, with all the numbers for the line
-            verdict = judge(
-                Vitals(equity, agent.capital, smallest, agent.returns), limits, self.trials.trials()
-            )
+        for returned in agent.returns[max(agent.judged_trades, 0) :]:
+            self.watchtower.record(agent.name, returned)
+        agent.judged_trades = len(agent.returns)
+        verdict = self.watchtower.judge(agent.name, equity, agent.capital, smallest)
         if math.isfinite(verdict.dsr):
             self._live_dsr[agent.genome.id] = verdict.dsr
         promoted = verdict.kind == "promote" and not agent.is_promoted
@@ -490,6 +484,10 @@ class ArenaController(Controller):
             dsr=verdict.dsr,
             trials=verdict.trials,
             trials_variance=verdict.trials_variance,
+            judged=verdict.judged,
+            skew=verdict.skew,
+            kurtosis=verdict.kurtosis,
+            benchmark=verdict.benchmark,
         )
 
     # ---------------------------------------------------------------- births, deaths
@@ -539,6 +537,7 @@ class ArenaController(Controller):
 
     def _bury(self, agent: Agent, now: int) -> None:
         del self._strategies[agent.name]
+        self.watchtower.forget(agent.name)
         dead = agent.closing != "swap"
         job = None
         if dead and agent.role == "champion":

@@ -6,6 +6,8 @@ that is repeated writes the same bytes.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 __all__ = [
@@ -99,6 +101,10 @@ class VerdictLine(Record):
     dsr: float
     trials: int
     trials_variance: float
+    judged: int = 0
+    skew: float = math.nan
+    kurtosis: float = math.nan
+    benchmark: float = math.nan
 
 
 class Burial(Record):

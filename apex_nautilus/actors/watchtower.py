@@ -1,7 +1,8 @@
 """The Watchtower: whether an agent may live on, from its numbers alone.
 
 `judge` is a function of an agent's equity, its limits and the returns of its closed trades; it knows no
-engine, no clock and no file. The arena calls it at every fill and every mark, writes each verdict with the
+engine, no clock and no file. `Watchtower` asks the same question of many agents at every fill and every mark
+and carries what it needs along, so that a fill costs microseconds. The arena writes each verdict with the
 numbers it was made from, and acts on the terminal ones at once.
 
 Sharpe ratios are per trade and never annualised; the trials of the deflated ratio are all agents ever judged
@@ -11,20 +12,22 @@ in the arena, the dead included, so that an agent is held against the luckiest o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
 
 from apex_nautilus.stats import (
-    deflated_sharpe_ratio,
+    Moments,
+    TrackRecord,
+    expected_maximum_sharpe,
     moments,
     probabilistic_sharpe_ratio,
     sharpe_ratio,
-    trial_variance,
 )
+from apex_nautilus.store import LedgerRecord
 
-__all__ = ["Limits", "TrialBook", "Trials", "Verdict", "Vitals", "judge"]
+__all__ = ["Limits", "TrialBook", "Trials", "Verdict", "Vitals", "Watchtower", "judge", "past_returns"]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,8 +47,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Latest trades that the ratio is taken over, at least `min_trades`.
     decay_psr : float
         An agent dies when PSR(0), the probability that its true Sharpe ratio is positive, is below this, in
-        [0, 1); 0 switches the rule off. The default of 0.05 kills what loses money with 95 % confidence; a
-        high threshold such as 0.90 kills most true winners before they can show.
+        [0, 1); 0 switches the rule off. The default of 0.02 is the largest that kills at most 5 % of agents
+        with a true ratio of 0.1 a trade within 300 trades (`apex watchtower table`, docs/watchtower.md); a
+        demanding one such as 0.90 kills practically all of them.
+    decay_dsr : float
+        The same for the deflated ratio, in [0, 1); 0, the default, switches it off: held against the luckiest
+        of all trials, an ordinary winner looks like a loser.
     promotion_dsr : float
         An agent is promoted when its deflated Sharpe ratio is above this, in (0, 1].
 
@@ -59,7 +66,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_leverage: float = 10.0
     min_trades: int = 30
     window: int = 100
-    decay_psr: float = 0.05
+    decay_psr: float = 0.02
+    decay_dsr: float = 0.0
     promotion_dsr: float = 0.99
 
     def __post_init__(self) -> None:
@@ -71,8 +79,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError(f"limits: min_trades must be at least 3, got {self.min_trades!r}")
         if self.window < self.min_trades:
             raise ValueError(f"limits: window {self.window!r} is below min_trades {self.min_trades!r}")
-        if not 0.0 <= self.decay_psr < 1.0:
-            raise ValueError(f"limits: decay_psr must be in [0, 1), got {self.decay_psr!r}")
+        for name in ("decay_psr", "decay_dsr"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"limits: {name} must be in [0, 1), got {getattr(self, name)!r}")
         if not 0.0 < self.promotion_dsr <= 1.0:
             raise ValueError(f"limits: promotion_dsr must be in (0, 1], got {self.promotion_dsr!r}")
 
@@ -101,8 +110,10 @@ class Vitals(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     """A judgement and the numbers it was made from.
 
-    `kind` is ``live``, ``promote``, or one of the terminal ``ruin``, ``drawdown``, ``decay``. `sharpe`, `psr`
-    and `dsr` are nan before `Limits.min_trades` trades.
+    `kind` is ``live``, ``promote``, or one of the terminal ``ruin``, ``drawdown``, ``decay``. `sharpe`,
+    `skew`, `kurtosis` (raw), `psr` and `dsr` are nan before `Limits.min_trades` trades; they are of the last
+    `judged` ones. `benchmark` is SR0, the ratio that the deflated one is held against, made from `trials` and
+    `trials_variance`.
     """
 
     kind: str
@@ -117,6 +128,10 @@ class Verdict(msgspec.Struct, frozen=True):
     dsr: float
     trials: int
     trials_variance: float
+    judged: int = 0
+    skew: float = math.nan
+    kurtosis: float = math.nan
+    benchmark: float = math.nan
 
     @property
     def is_terminal(self) -> bool:
@@ -133,19 +148,137 @@ class TrialBook:
 
     def __init__(self) -> None:
         self._sharpe: dict[str, float] = {}
+        self._sum = self._squares = 0.0
+        self._changes = 0
         self._trials: Trials | None = Trials(0, 0.0)
 
     def record(self, agent: str, returns: Sequence[float], limits: Limits) -> None:
         """Set the ratio of `agent` by its returns so far, over the window that it is judged by."""
         enough = len(returns) >= limits.min_trades
-        self._sharpe[agent] = sharpe_ratio(returns[-limits.window :]) if enough else 0.0
+        self.put(agent, sharpe_ratio(returns[-limits.window :]) if enough else 0.0)
+
+    def put(self, agent: str, sharpe: float) -> None:
+        """Set the ratio of `agent`.
+
+        Raises
+        ------
+        ValueError
+            When it is not finite.
+        """
+        if not math.isfinite(sharpe):
+            raise ValueError(f"trials: the Sharpe ratio of {agent} must be finite, got {sharpe!r}")
+        before = self._sharpe.get(agent, 0.0)
+        self._sharpe[agent] = sharpe
+        self._sum += sharpe - before
+        self._squares += sharpe * sharpe - before * before
+        self._changes += 1
         self._trials = None
+        if self._changes >= 256:  # sums that are carried along gather rounding errors
+            self._changes = 0
+            self._sum = math.fsum(self._sharpe.values())
+            self._squares = math.fsum(x * x for x in self._sharpe.values())
 
     def trials(self) -> Trials:
         """Count and sample variance (0 below two agents) of all ratios on record."""
         if self._trials is None:  # asked at every mark, changed by closed trades alone
-            self._trials = Trials(len(self._sharpe), trial_variance(list(self._sharpe.values())))
+            n = len(self._sharpe)
+            variance = 0.0
+            if n > 1:
+                variance = max(0.0, (self._squares - self._sum * self._sum / n) / (n - 1))
+            self._trials = Trials(n, variance)
         return self._trials
+
+
+class Watchtower:
+    """Judges many agents at every fill and every mark.
+
+    Life cycle: `record` once a closed trade, then `judge`; the first `judge` of an agent makes it a trial.
+    The Sharpe ratio changes with trades alone, so between two of them only equity is looked at; `verdict`
+    gives all the numbers at any time. What was judged before a restart is told by `restore`.
+
+    Parameters
+    ----------
+    limits : Limits
+
+    Attributes
+    ----------
+    trials : TrialBook
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.trials = TrialBook()
+        self._records: dict[str, TrackRecord] = {}
+        self._unjudged: set[str] = set()
+
+    def record(self, agent: str, returned: float) -> None:
+        """Add a closed trade of `agent`: its net result over the equity before it."""
+        self._track(agent).add(returned)
+        self._unjudged.add(agent)
+
+    def forget(self, agent: str) -> None:
+        """Drop the trades of an agent that is gone. It stays a trial."""
+        self._records.pop(agent, None)
+        self._unjudged.discard(agent)
+
+    def restore(self, lives: Iterable[Sequence[float]]) -> None:
+        """Count agents of earlier runs as trials; see `past_returns`. They get names that no agent has."""
+        for returns in lives:
+            self.trials.record(f"earlier:{self.trials.trials().count}", returns, self.limits)
+
+    def judge(self, agent: str, equity: float, capital: float, smallest_notional: float) -> Verdict:
+        """Judge one agent by what changed since it was judged last; see the module's `judge`."""
+        if agent in self._unjudged or agent not in self._records:
+            track = self._track(agent)
+            self._unjudged.discard(agent)
+            enough = track.trades >= self.limits.min_trades
+            self.trials.put(agent, track.moments().sharpe if enough else 0.0)
+            return self.verdict(agent, equity, capital, smallest_notional)
+        verdict = _verdict(equity, capital, smallest_notional, 0, None, self.limits, self.trials.trials())
+        # Once, with all the numbers for the line.
+        return self.verdict(agent, equity, capital, smallest_notional) if verdict.is_terminal else verdict
+
+    def verdict(self, agent: str, equity: float, capital: float, smallest_notional: float) -> Verdict:
+        """The judgement of one agent with all its numbers."""
+        track = self._track(agent)
+        shape = track.moments() if track.trades >= self.limits.min_trades else None
+        return _verdict(
+            equity, capital, smallest_notional, track.trades, shape, self.limits, self.trials.trials()
+        )
+
+    def _track(self, agent: str) -> TrackRecord:
+        track = self._records.get(agent)
+        if track is None:
+            track = self._records[agent] = TrackRecord(self.limits.window)
+        return track
+
+
+def past_returns(lines: Iterable[LedgerRecord]) -> list[list[float]]:
+    """Returns of the closed trades of every agent that a ledger knows, in the order of their births.
+
+    Made from the births and fills alone, as the arena's own books are: a trade ends where the position is
+    flat, and returns the change of cash since it was flat before, over that cash.
+
+    Parameters
+    ----------
+    lines : iterable of LedgerRecord
+        Of one writer, in the order written.
+    """
+    lives: list[list[float]] = []
+    flat_cash: dict[str, float] = {}
+    returns_of: dict[str, list[float]] = {}
+    for line in lines:
+        fields = line.fields
+        if line.kind == "birth":
+            returns_of[fields["agent"]] = []
+            flat_cash[fields["agent"]] = fields["capital"]
+            lives.append(returns_of[fields["agent"]])
+        elif line.kind == "fill" and fields["agent"] in returns_of and fields["position"] == 0.0:
+            agent, cash = fields["agent"], fields["cash"]
+            before = flat_cash[agent]
+            returns_of[agent].append((cash - before) / before if before > 0.0 else 0.0)
+            flat_cash[agent] = cash
+    return lives
 
 
 def judge(vitals: Vitals, limits: Limits, trials: Trials) -> Verdict:
@@ -171,43 +304,58 @@ def judge(vitals: Vitals, limits: Limits, trials: Trials) -> Verdict:
         When the equity or the smallest notional is not a number, or the capital is not positive: an agent
         whose numbers are unknown can not be judged alive.
     """
-    if not math.isfinite(vitals.equity) or not math.isfinite(vitals.smallest_notional):
-        raise ValueError(
-            f"vitals: equity {vitals.equity!r} and smallest_notional {vitals.smallest_notional!r} "
-            "must be finite"
-        )
-    if not vitals.capital > 0.0:
-        raise ValueError(f"vitals: capital must be positive, got {vitals.capital!r}")
-    floor = (1.0 - limits.drawdown) * vitals.capital
-    sharpe = psr = dsr = math.nan
     trades = len(vitals.returns)
+    shape = None
     if trades >= limits.min_trades:
-        window = np.asarray(vitals.returns[-limits.window :], dtype=np.float64)
-        shape = moments(window)
-        sharpe = shape.sharpe
-        psr = probabilistic_sharpe_ratio(sharpe, shape.n, skew=shape.skew, kurtosis=shape.kurtosis)
-        dsr = deflated_sharpe_ratio(
-            sharpe,
-            shape.n,
-            trial_variance=trials.variance,
-            n_trials=max(1, trials.count),
-            skew=shape.skew,
-            kurtosis=shape.kurtosis,
-        )
+        shape = moments(np.asarray(vitals.returns[-limits.window :], dtype=np.float64))
+    return _verdict(
+        vitals.equity, vitals.capital, vitals.smallest_notional, trades, shape, limits, trials
+    )
 
-    reach = vitals.equity * limits.max_leverage
-    if vitals.equity <= 0.0:
-        kind, reason = "ruin", f"equity {vitals.equity:.2f} is not positive"
-    elif reach < vitals.smallest_notional:
+
+def _verdict(
+    equity: float,
+    capital: float,
+    smallest_notional: float,
+    trades: int,
+    shape: Moments | None,
+    limits: Limits,
+    trials: Trials,
+) -> Verdict:
+    if not math.isfinite(equity) or not math.isfinite(smallest_notional):
+        raise ValueError(
+            f"vitals: equity {equity!r} and smallest_notional {smallest_notional!r} must be finite"
+        )
+    if not capital > 0.0:
+        raise ValueError(f"vitals: capital must be positive, got {capital!r}")
+    floor = (1.0 - limits.drawdown) * capital
+    sharpe = skew = kurtosis = psr = dsr = benchmark = math.nan
+    if shape is not None:
+        sharpe, skew = shape.sharpe, shape.skew
+        # Exact arithmetic keeps 1 + skew^2 <= kurtosis; two-point returns are at that bound.
+        kurtosis = max(shape.kurtosis, 1.0 + skew * skew)
+        psr = probabilistic_sharpe_ratio(sharpe, shape.n, skew=skew, kurtosis=kurtosis)
+        benchmark = expected_maximum_sharpe(trials.variance, max(1, trials.count))
+        dsr = psr
+        if benchmark != 0.0:
+            dsr = probabilistic_sharpe_ratio(
+                sharpe, shape.n, benchmark=benchmark, skew=skew, kurtosis=kurtosis
+            )
+
+    if equity <= 0.0:
+        kind, reason = "ruin", f"equity {equity:.2f} is not positive"
+    elif equity * limits.max_leverage < smallest_notional:
         kind, reason = (
             "ruin",
-            f"equity {vitals.equity:.2f} x leverage {limits.max_leverage:g} is below the smallest order "
-            f"{vitals.smallest_notional:.2f}",
+            f"equity {equity:.2f} x leverage {limits.max_leverage:g} is below the smallest order "
+            f"{smallest_notional:.2f}",
         )
-    elif vitals.equity < floor:
-        kind, reason = "drawdown", f"equity {vitals.equity:.2f} is below {floor:.2f}"
+    elif equity < floor:
+        kind, reason = "drawdown", f"equity {equity:.2f} is below {floor:.2f}"
     elif psr < limits.decay_psr:
         kind, reason = "decay", f"PSR(0) {psr:.4f} is below {limits.decay_psr:g} over the latest trades"
+    elif dsr < limits.decay_dsr:
+        kind, reason = "decay", f"DSR {dsr:.4f} is below {limits.decay_dsr:g} with {trials.count} trials"
     elif dsr > limits.promotion_dsr:
         kind, reason = (
             "promote",
@@ -218,14 +366,18 @@ def judge(vitals: Vitals, limits: Limits, trials: Trials) -> Verdict:
     return Verdict(
         kind=kind,
         reason=reason,
-        equity=vitals.equity,
-        capital=vitals.capital,
+        equity=equity,
+        capital=capital,
         floor=floor,
-        smallest_notional=vitals.smallest_notional,
+        smallest_notional=smallest_notional,
         trades=trades,
         sharpe=sharpe,
         psr=psr,
         dsr=dsr,
         trials=trials.count,
         trials_variance=trials.variance,
+        judged=0 if shape is None else shape.n,
+        skew=skew,
+        kurtosis=kurtosis,
+        benchmark=benchmark,
     )

@@ -23,12 +23,29 @@ from apex_nautilus.stats.sharpe import (
     per_observation,
     sharpe_ratio,
 )
+from apex_nautilus.stats.track_record import TrackRecord
+from apex_nautilus.stats.watchtower_errors import (
+    BRACKETS,
+    SHAPES,
+    ErrorRow,
+    ErrorSettings,
+    choose_decay_threshold,
+    error_table,
+    simulated_trades,
+)
 
 __all__ = [
+    "BRACKETS",
+    "SHAPES",
+    "ErrorRow",
+    "ErrorSettings",
     "Moments",
     "PairedComparison",
+    "TrackRecord",
     "annualised",
+    "choose_decay_threshold",
     "deflated_sharpe_ratio",
+    "error_table",
     "expected_maximum_sharpe",
     "max_drawdown",
     "minimum_track_record_length",
@@ -39,5 +56,6 @@ __all__ = [
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
     "sharpe_ratio",
+    "simulated_trades",
     "trial_variance",
 ]
