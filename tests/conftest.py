@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "redis: needs a redis-server program, and skips where there is none")
     config.addinivalue_line("markers", "nightly: takes minutes; runs with --nightly only")
 
 

@@ -44,6 +44,7 @@ from apex_nautilus.store.job_queue import (
 )
 from apex_nautilus.store.layout import CatalogLayout, check_name
 from apex_nautilus.store.ledger import LedgerRecord, LedgerWriter, read_all, read_ledger
+from apex_nautilus.store.open_queue import open_queue
 
 __all__ = [
     "CHAMPION_SCHEMA",
@@ -77,6 +78,7 @@ __all__ = [
     "list_champions",
     "move",
     "next_epoch",
+    "open_queue",
     "read_all",
     "read_champion",
     "read_ledger",
