@@ -18,14 +18,16 @@ from .population import Population
 from .stylized_facts import observe_tape
 from .theory import FlowRates
 
-__all__ = ["ModelMeasurement", "measure_model", "model_population", "run_model", "zero_intelligence"]
+__all__ = ["FAR", "ModelMeasurement", "measure_model", "model_population", "run_model", "zero_intelligence"]
 
-_START_TICKS = 1_000_000
+FAR = (8.0, 16.0)
+"""Between these distances behind the best order, in p_c, depth counts as far from the touch."""
+
+_START_TICKS = 50_000_000  # far: what is set in basis points must not change as the price walks
 _MARKET_RATE = 1.0  # a unit of time like any other
 _NATURAL_TICKS = 100  # ticks in p_c: the tick hardly matters
 _SPAN = 40.0  # limit orders fall this far from the far touch, in p_c
 _BATCHES = 20
-_FAR = (8.0, 16.0)
 
 
 def zero_intelligence(population: Population) -> Population:
@@ -160,7 +162,7 @@ def measure_model(tape: Tape, rates: FlowRates) -> ModelMeasurement:
     spread, spread_error = _mean_of_stretches(gap, length)
 
     natural = rates.price * tick_units
-    distance = np.linspace(0.0, _FAR[1], 161)
+    distance = np.linspace(0.0, FAR[1], 161)
     ladder = Ladder(capacity=None)
     ends = np.flatnonzero(tape.events["flags"] & FLAG_LAST) + 1
     # Looked at a few times in an order's life: more would say nothing new.
@@ -183,8 +185,8 @@ def measure_model(tape: Tape, rates: FlowRates) -> ModelMeasurement:
                 total += volume[-1]
         profile.append(counts)
         resting.append(total)
-        between = np.interp(_FAR, distance, counts)
-        far.append((between[1] - between[0]) / ((_FAR[1] - _FAR[0]) * rates.price) / rates.far_depth)
+        between = np.interp(FAR, distance, counts)
+        far.append((between[1] - between[0]) / ((FAR[1] - FAR[0]) * rates.price) / rates.far_depth)
     far_depth, far_depth_error = _mean_of_stretches(np.array(far), np.ones(len(far)))
     return ModelMeasurement(
         spread=spread,

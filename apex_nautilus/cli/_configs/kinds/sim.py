@@ -11,7 +11,7 @@ __all__ = ["KIND"]
 
 
 def _shape() -> type:
-    from apex_nautilus.cli.apex_commands.sim import SimConfig
+    from apex_nautilus.cli._sim import SimConfig
 
     return SimConfig
 

@@ -1,0 +1,1 @@
+"""The verbs of `apex sim`, one a module."""
