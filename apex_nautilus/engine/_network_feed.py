@@ -61,6 +61,7 @@ class DelayedLine:
         "_clock",
         "_deliver",
         "_key",
+        "_last_arrival_ns",
         "_last_due_ns",
         "_meter",
         "_missing",
@@ -91,7 +92,7 @@ class DelayedLine:
         self._meter = meter
         self._queue: deque[tuple[int, Any]] = deque()
         self._missing: list[Any] = []  # lost, and no later packet has told of it yet
-        self._last_due_ns = 0
+        self._last_arrival_ns = self._last_due_ns = 0  # they differ behind a hole
         self._armed = False
         self._alert = 0
         self.packets = self.lost = 0
@@ -110,9 +111,11 @@ class DelayedLine:
         delay_ns = self._model.delay_ns(self._key, number, DATA)
         if self._meter is not None:
             delay_ns = round(delay_ns * self._meter.factor(now_ns))
-        due_ns = max(now_ns + delay_ns, self._last_due_ns)
+        self._last_arrival_ns = due_ns = max(now_ns + delay_ns, self._last_arrival_ns)
         if self._missing:
             due_ns += self._repetition_ns(number)
+        due_ns = max(due_ns, self._last_due_ns)
+        if self._missing:
             self._queue.extend((due_ns, missing) for missing in self._missing)
             self._missing.clear()
         self._last_due_ns = due_ns

@@ -116,8 +116,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fills : {"touch", "queue", "nautilus"}
         ``touch``: resting orders are filled whole when the opposite touch reaches them, as in the replay.
         ``queue``: as their turn in the queue comes, and orders larger than the displayed book at prices
-        beyond it (see `queue_fill_model`). ``nautilus``: only against the size displayed beyond their price, which
-        agents take from each other until the level changes.
+        beyond it (see `queue_fill_model`). ``nautilus``: only against the size displayed beyond their price,
+        which agents take from each other until the level changes.
     """
 
     treasury: float = 100_000.0
