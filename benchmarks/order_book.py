@@ -7,6 +7,9 @@ Ours takes the messages as one array (`OrderBook.process`, its checks included),
 message, because that is the fastest each offers for a flow whose order is given: bourse's batch interface
 (`StepEnv`, `StepEnvNumpy`) shuffles what it is handed before it matches. The like-for-like comparison, with
 ours called once a message from Python too, is a row of its own; there bourse is the faster one.
+
+Nautilus's matching engine lets no two orders of users meet, so beside it stands a flow that needs no meeting:
+limit orders away from the touch, each cancelled later. Its commands are made before the clock starts.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from numba import njit
 from apex_nautilus.sim import MESSAGE, MessageAction, OrderBook
 from apex_nautilus.sim import matching as m
 
-from .harness import MissingPeer, Row, compare, missing_row, peer_version, require_peer
+from .harness import MissingPeer, Row, alternate, compare, missing_row, peer_version, require_peer
 
 __all__ = ["prepare_flow", "run"]
 
@@ -151,6 +154,67 @@ def _feed_ours(rows: list[tuple]) -> tuple[int, int]:
     return matches, volume
 
 
+def _quiet_flow(n: int, seed: int = 2) -> np.ndarray:
+    """MESSAGE[n] of limit orders that rest and cancels of a random one of them, half and half."""
+    rng = np.random.default_rng(seed)
+    messages = np.zeros(n, MESSAGE)
+    alive: list[int] = []
+    for at in range(n):
+        message = messages[at]
+        if alive and (len(alive) >= n - at or rng.random() < 0.5):
+            message["action"] = MessageAction.CANCEL
+            message["order_id"] = alive.pop(int(rng.integers(len(alive))))
+        else:
+            side = int(rng.choice([-1, 1]))
+            message["order_id"] = at - np.count_nonzero(messages["action"][:at])
+            message["side"], message["price"] = side, _START - side * int(rng.integers(1, 200))
+            message["size"] = int(rng.integers(1, 20))
+            alive.append(int(message["order_id"]))
+    return messages
+
+
+def _beside_nautilus(n: int) -> Iterator[Row]:
+    from ._nautilus_matching import NautilusMatching
+
+    messages = _quiet_flow(n)
+    cancels = messages["action"] == MessageAction.CANCEL
+    names = ("order_id", "side", "price", "size")
+    commands = list(zip(*(messages[name].tolist() for name in names), cancels.tolist(), strict=True))
+    work = int((~cancels).sum()), int(cancels.sum())
+    ready = []
+    for _ in range(6):  # an order lives once, so every round has its own
+        peer = NautilusMatching(_START - 1, _START + 1)
+        ready.append((peer, peer.prepare(commands)))
+    first, list_ = ready[0]
+    made = first.feed(list_)
+    if made != work:
+        raise AssertionError(f"not the same work: (sent, cancelled) ours {work}, theirs {made}")
+    waiting = iter(ready[1:])
+
+    def theirs() -> None:
+        peer, mine = next(waiting)
+        peer.feed(mine)
+
+    rows = messages.tolist()
+    array, called, engine = alternate(
+        lambda: OrderBook().process(messages), lambda: _feed_ours(rows), theirs, warm=False
+    )
+    for name, timed in (("array in, peer called", array), ("both called", called)):
+        yield Row(
+            name=f"limit orders and cancels without a match, {n:,} messages: {name} per message",
+            unit="messages/s",
+            ours=n / timed.median,
+            peer=f"{peer_version('nautilus_trader')} OrderMatchingEngine",
+            theirs=n / engine.median,
+            ratio=engine.median / timed.median,
+            goal="",
+            holds=None,
+            same_work=f"both accepted {work[0]:,} orders and cancelled {work[1]:,}",
+            repeats=5,
+            spread=timed.spread,
+        )
+
+
 def _equal(ours: tuple[int, int], theirs: tuple[int, int]) -> str:
     if ours != theirs:
         raise AssertionError(f"not the same work: (matches, lots) ours {ours}, theirs {theirs}")
@@ -210,3 +274,4 @@ def run(quick: bool) -> Iterator[Row]:
             goal_ratio=10.0,
             same_work=_equal(ours, _feed_light(light, rows)),
         )
+    yield from _beside_nautilus(n // 50)
