@@ -19,6 +19,7 @@ from apex_nautilus.actors.recycling import best_genome, live_dsr, put_job
 from apex_nautilus.store import (
     CatalogLayout,
     FileJobQueue,
+    JobQueue,
     LedgerRecord,
     LedgerWriter,
     RecycleJob,
@@ -35,7 +36,9 @@ __all__ = ["recover_arena"]
 _TERMINAL = ("ruin", "drawdown", "decay")
 
 
-def recover_arena(layout: CatalogLayout, ledger: LedgerWriter) -> list[records.Record]:
+def recover_arena(
+    layout: CatalogLayout, ledger: LedgerWriter, queue: JobQueue | None = None
+) -> list[records.Record]:
     """Bring directories, queue and ledger to one story; return the lines written.
 
     Parameters
@@ -44,6 +47,8 @@ def recover_arena(layout: CatalogLayout, ledger: LedgerWriter) -> list[records.R
         No other process may own its slots.
     ledger : LedgerWriter
         The arena's own, already open; lines get the time of the last line it holds.
+    queue : JobQueue, optional
+        Where the Forge is asked; by default the catalog's own jobs.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def recover_arena(layout: CatalogLayout, ledger: LedgerWriter) -> list[records.R
     history = read_all(layout.ledger)
     now = max((r.ts_ns for r in history), default=0)
     written: list[records.Record] = []
-    queue = FileJobQueue(layout)
+    queue = FileJobQueue(layout) if queue is None else queue
     for verdict in _unburied(history):
         if verdict["role"] == "champion":
             written += _finish_death(layout, queue, history, verdict)
@@ -108,7 +113,7 @@ def _unburied(history: list[LedgerRecord]) -> list[dict]:
 
 
 def _finish_death(
-    layout: CatalogLayout, queue: FileJobQueue, history: list[LedgerRecord], verdict: dict
+    layout: CatalogLayout, queue: JobQueue, history: list[LedgerRecord], verdict: dict
 ) -> list[records.Record]:
     written: list[records.Record] = []
     instrument_id, slot, genome = verdict["instrument_id"], verdict["slot"], verdict["genome"]

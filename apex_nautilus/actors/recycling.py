@@ -14,9 +14,21 @@ from pathlib import Path
 
 import msgspec
 
-from apex_nautilus.store import CatalogLayout, JobQueue, LedgerRecord, RecycleJob, StoreError
+from apex_nautilus.store import (
+    CatalogLayout,
+    JobQueue,
+    LedgerRecord,
+    RecycleJob,
+    StoreError,
+)
 
-__all__ = ["best_genome", "live_dsr", "pending_slots", "put_job", "wait_for_answer"]
+__all__ = [
+    "best_genome",
+    "live_dsr",
+    "pending_slots",
+    "put_job",
+    "wait_for_answer",
+]
 
 
 class _Result(msgspec.Struct):

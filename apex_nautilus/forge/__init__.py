@@ -14,6 +14,7 @@ from __future__ import annotations
 from apex_nautilus.forge.calibration import PlattFit, fit_platt
 from apex_nautilus.forge.config import EvolutionConfig, default_brackets
 from apex_nautilus.forge.conversion import convert_legacy
+from apex_nautilus.forge.elite import Elite, elite_seeds, file_elite, list_elites
 from apex_nautilus.forge.errors import ForgeError
 from apex_nautilus.forge.evaluation import StudyData, Trial
 from apex_nautilus.forge.events import Events, events_of
@@ -40,6 +41,7 @@ __all__ = [
     "RESULT",
     "TRADE",
     "WORKER_CONFIG",
+    "Elite",
     "Events",
     "EvolutionConfig",
     "ForgeError",
@@ -57,12 +59,15 @@ __all__ = [
     "dataset_market",
     "default_brackets",
     "deploy",
+    "elite_seeds",
     "events_of",
     "evolve",
+    "file_elite",
     "find_genome",
     "fit_platt",
     "job_seed",
     "judge",
+    "list_elites",
     "replay",
     "replay_curves",
     "replay_trades",

@@ -45,7 +45,7 @@ from apex_nautilus.genome import (
 )
 from apex_nautilus.store import LedgerWriter
 
-__all__ = ["StudyResult", "evolve", "study_id_of"]
+__all__ = ["StudyResult", "evolve", "judged_from_ns", "study_id_of"]
 
 _LOTTERY_BATCH = 256
 
@@ -83,6 +83,18 @@ def study_id_of(data: StudyData, config: EvolutionConfig, seed: int, seeds: Sequ
     plain = msgspec.structs.replace(config, generations=0, threads=None)
     terms = [data.card.id, data.instrument.id, plain, seed, [genome.id for genome in seeds], __version__]
     return hashlib.sha256(msgspec.json.encode(terms)).hexdigest()[:12]
+
+
+def judged_from_ns(data: StudyData, config: EvolutionConfig) -> int:
+    """Time of the first row of the test part: what a seed has seen from there on spoils the judgement.
+
+    Raises
+    ------
+    ForgeError
+        The dataset cannot be split.
+    """
+    _, holds = _brackets(data, config, ())
+    return int(data.ts_ns[_split(data, config, holds).test[0]])
 
 
 def evolve(

@@ -1,4 +1,4 @@
-"""Answer recycle jobs: evolve a challenger for each slot that fell empty."""
+"""Answer the arena's jobs: evolve a challenger for each slot that fell empty."""
 
 from __future__ import annotations
 
@@ -25,6 +25,21 @@ __all__ = ["command"]
     required=True,
     help="Folder of datasets; each job takes the one of its instrument that ends last.",
 )
+@click.option(
+    "--queue",
+    "where",
+    default="file",
+    show_default=True,
+    help="file (CATALOG/jobs), redis://HOST:PORT/DB, or redis: the server that APEX_REDIS_URL names.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(1.0, 86_400.0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Redis: a worker that was not heard of for so long counts as dead.",
+)
 @click.option("--once", is_flag=True, help="Answer the jobs that wait, then end.")
 @click.option("--max-jobs", type=click.IntRange(1), help="End after that many.")
 @click.option(
@@ -48,6 +63,8 @@ __all__ = ["command"]
 def command(
     catalog: Path,
     dataset_root: Path,
+    where: str,
+    lease: float,
     once: bool,
     max_jobs: int | None,
     config_file: Path | None,
@@ -57,17 +74,18 @@ def command(
     poll: float,
     as_json: bool,
 ) -> None:
-    """Answer the recycle jobs in CATALOG/jobs.
+    """Answer the jobs in CATALOG/jobs, or on a Redis server; genomes go to CATALOG in any case.
 
-    Each job gets the best genome of a study that starts from the job's seed DNA; its random seed follows from
-    the job's id. The genome is written whatever the gate says of it, and says so. Kill the worker at any
-    time: the next one takes the job up from the last generation. A job that fails three times goes to
-    jobs/failed with the reason.
+    Each recycle job gets the best genome of a study that starts from the job's seed DNA; its random seed
+    follows from the job's id. The genome is written whatever the gate says of it, and says so. A promoted
+    genome is filed in CATALOG/elite, from which later studies start too. A password is taken from
+    APEX_REDIS_PASSWORD. Kill the worker at any time: the next one takes the job up from the last generation.
+    A job that fails three times goes to jobs/failed with the reason.
     """
     from apex_nautilus.cli.forge_commands._progress import Progress, say_that_it_compiles
     from apex_nautilus.cli.forge_commands._run import open_catalog
     from apex_nautilus.forge import WORKER_CONFIG, EvolutionConfig, ForgeError, work_once
-    from apex_nautilus.store import StoreError
+    from apex_nautilus.store import QueueUnavailable, StoreError, open_queue
 
     asked = {"population": population, "generations": generations, "threads": threads}
     try:
@@ -78,14 +96,32 @@ def command(
     except (ForgeError, msgspec.MsgspecError, OSError, UnicodeDecodeError, RecursionError) as error:
         raise click.ClickException(f"{config_file or 'worker'}: {error}") from None
     layout = open_catalog(catalog)
-    answered = 0
+    try:
+        queue = open_queue(where, layout, lease_s=lease)
+    except StoreError as error:
+        raise click.ClickException(str(error)) from None
+    answered, is_lost = 0, False
     say_that_it_compiles(as_json)
     try:
         while max_jobs is None or answered < max_jobs:
-            with Progress("recycle job", config.generations, as_json=as_json) as progress:
-                status = work_once(
-                    layout, lambda asset: _latest(dataset_root, asset), config=config, progress=progress.show
-                )
+            try:
+                with Progress("job", config.generations, as_json=as_json) as progress:
+                    status = work_once(
+                        layout,
+                        lambda asset: _latest(dataset_root, asset),
+                        config=config,
+                        progress=progress.show,
+                        queue=queue,
+                    )
+            except QueueUnavailable as error:
+                if once:
+                    raise
+                if not is_lost:
+                    click.echo(f"{error}; going on to ask", err=True)
+                is_lost = True
+                time.sleep(poll)
+                continue
+            is_lost = False
             if status is None:
                 if once:
                     break
