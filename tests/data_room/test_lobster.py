@@ -164,6 +164,12 @@ def test_two_tapes_are_the_halves_of_one(tape):
     assert (np.concatenate(halves) == tape.orders).all()
 
 
+def test_the_size_of_the_recording_buffer_does_not_show(tape):
+    market = Market(BUSY, 3, start_ns=START, record_orders=True)
+    market._world = market._world._replace(log=market._world.log[:1].copy())
+    assert (market.run(120 * SECOND).orders == tape.orders).all()
+
+
 def test_a_tape_without_orders_or_from_the_middle_is_refused(tape, tmp_path):
     market = Market(BUSY, 3, start_ns=START, record_orders=True)
     market.run(SECOND)
