@@ -173,8 +173,7 @@ class LivingDesk:
     def booked(self, agent: int) -> Book:
         account = self._guests.account(agent)
         # Funding is counted in the same unit, and paid like a fee.
-        fees = int(account["fees"]) + int(account["funding"])
-        return Book(int(account["bought"]), int(account["sold"]), int(account["cash"]), fees)
+        return Book(account.bought, account.sold, account.cash, account.fees + account.funding)
 
     @property
     def now_ns(self) -> int:

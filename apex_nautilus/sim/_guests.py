@@ -6,7 +6,9 @@ sends everybody else's. A guest that sends nothing changes nothing, because each
 drawn by its own key and the population's decisions by a stream that guests do not touch.
 """
 
+from collections import namedtuple
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from .market import Market, Tape
 
 __all__ = ["Guests", "Handle"]
 
+_Account = namedtuple("_Account", w.ACCOUNT.names or ())
 _DONE, _GROW_HEAP, _GROW_ORDERS = 0, 1, 2
 _LEAST_ROOM = 4  # events that one message can schedule, and more
 _NEAR = 2  # prices are taken up to this share of the widest ladder from what rests: 1 / _NEAR
@@ -103,9 +106,9 @@ class Guests:
         )
         return agent
 
-    def account(self, agent: int) -> np.void:
-        """A copy of an account (ACCOUNT): what the venue has booked until now."""
-        return self.market._world.accounts[agent].copy()
+    def account(self, agent: int) -> Any:
+        """What the venue has booked for an agent until now: the fields of ACCOUNT as whole numbers."""
+        return _Account._make(self.market._world.accounts[agent].item())
 
     # ------------------------------------------------------------------ orders
 

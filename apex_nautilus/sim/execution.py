@@ -187,6 +187,7 @@ class ExecutionTask:
         instrument = self._population.instrument
         self._instrument = instrument
         self._tick, self._lot = instrument.tick, instrument.lot
+        self._lot_units = instrument.lot_units
         self._step_ns = round(settings.step_s * _SECOND)
         self._horizon_ns = round(settings.horizon_s * _SECOND)
         self._over = True
@@ -396,13 +397,13 @@ class ExecutionTask:
 
     def _left(self) -> int:
         account = self._guests.account(self._agent)
-        return self._parent - abs(int(account["inventory"]))
+        return self._parent - abs(account.inventory)
 
     def _shortfall(self) -> float:
         """Implementation shortfall until now in basis points of the parent's worth at arrival."""
         account = self._guests.account(self._agent)
-        cost = -(int(account["cash"]) + int(account["inventory"]) * self._arrival)
-        cost += int(account["fees"]) / FEE_SCALE
+        cost = -(account.cash + account.inventory * self._arrival)
+        cost += account.fees / FEE_SCALE
         if self._leftover:
             bid, ask = self._touch()
             closing = ask if self._side > 0 else bid
@@ -455,21 +456,19 @@ class ExecutionTask:
 
     def _progress(self, *, finished: bool, halted: bool) -> Progress:
         account = self._guests.account(self._agent)
-        filled = abs(int(account["inventory"]))
+        filled = abs(account.inventory)
         unit = self._tick * self._lot
         elapsed = min((self._guests.market.now_ns - self._started_ns) / self._horizon_ns, 1.0)
         return Progress(
             side="buy" if self._side > 0 else "sell",
-            parent=self._instrument.size(self._parent * self._instrument.lot_units),
-            filled=self._instrument.size(filled * self._instrument.lot_units),
-            left=self._instrument.size((self._parent - filled) * self._instrument.lot_units),
+            parent=self._instrument.size(self._parent * self._lot_units),
+            filled=self._instrument.size(filled * self._lot_units),
+            left=self._instrument.size((self._parent - filled) * self._lot_units),
             elapsed=elapsed,
             time_left=1.0 - elapsed,
             arrival_price=self._arrival * self._tick,
-            average_price=abs(int(account["cash"])) / filled * self._tick
-            if filled
-            else self._arrival * self._tick,
-            fees=int(account["fees"]) / FEE_SCALE * unit,
+            average_price=abs(account.cash) / filled * self._tick if filled else self._arrival * self._tick,
+            fees=account.fees / FEE_SCALE * unit,
             shortfall_bps=self._shortfall(),
             action_mask=self._mask(),
             time_ns=self._guests.market.now_ns,
