@@ -232,13 +232,13 @@ class _Walk:
             self._restarted = False
         self._entries += len(times)
         seconds = times // _DEPTH_STEP_NS
-        last = np.flatnonzero(np.diff(seconds, append=seconds[-1] + 1))
-        last = last[seconds[last] > self._sampled]
-        if len(last):
-            self._sampled = int(seconds[last[-1]])
-            prices, sizes = top[last][:, [0, 2]], top[last][:, [1, 3]]
+        # The first book of each second: which one that is does not depend on where a chunk ends.
+        first = np.flatnonzero(np.diff(seconds, prepend=self._sampled))
+        if len(first):
+            self._sampled = int(seconds[-1])
+            prices, sizes = top[first][:, [0, 2]], top[first][:, [1, 3]]
             worth = np.where(sizes > 0.0, self._worth(np.nan_to_num(prices), sizes), 0.0)
-            parts["depth_ns"].append(times[last])
+            parts["depth_ns"].append(times[first])
             parts["depth"].append(worth.mean(axis=1))
 
     def _worth(self, price: np.ndarray, size: np.ndarray) -> np.ndarray:
