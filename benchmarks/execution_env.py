@@ -113,6 +113,8 @@ def run(quick: bool) -> Iterator[Row]:
             ours.reset()
 
     (timed,) = alternate(reset)
+    yield _alone("execution environment, reset (a market of 131 s)", "resets/s", begins, timed)
+
     simulation = Simulation(population=profile("BTCUSDT-LINEAR.SIM"), seed=1, strict=True)
     simulation.add_agent(_Quoter())
     ticks = 300 if quick else 3_000
