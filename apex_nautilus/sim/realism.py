@@ -130,7 +130,7 @@ def realism(
         if not windows:
             raise RealismError(f"{name}: no whole window; simulate longer")
     if len(lengths) > 1:
-        raise RealismError(f"windows must be of one length, got {sorted(n * 1e-9 for n in lengths)} s")
+        raise RealismError(f"windows must be of one length, got {sorted(n / 1e9 for n in lengths)} s")
     return [_compare(fact, real, candidates) for fact in facts().values()]
 
 
