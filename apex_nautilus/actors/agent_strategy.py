@@ -7,6 +7,7 @@ from typing import Any
 from nautilus_trader.model.identifiers import InstrumentId
 
 from apex_nautilus.actors.roster import Agent
+from apex_nautilus.engine import Entry
 from apex_nautilus.strategies import GenomeStrategy, GenomeStrategyConfig
 
 __all__ = ["AgentStrategy", "agent_strategy"]
@@ -27,6 +28,10 @@ class AgentStrategy(GenomeStrategy):
     def enter(self, *args: Any, **kwargs: Any) -> bool:
         """As in `ApexStrategy`, but False while entries are halted."""
         return False if self.are_entries_halted else super().enter(*args, **kwargs)
+
+    def renew_entry(self, side: int, entry: Entry) -> Entry | None:
+        """As in `GenomeStrategy`, but None while entries are halted."""
+        return None if self.are_entries_halted else super().renew_entry(side, entry)
 
 
 def agent_strategy(agent: Agent) -> AgentStrategy:

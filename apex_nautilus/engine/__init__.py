@@ -29,7 +29,7 @@ from apex_nautilus.engine.backtest import (
 from apex_nautilus.engine.bar_fills import BarCostModule, BarCostModuleConfig, BarFillModel
 from apex_nautilus.engine.bar_hub import TOUCH_CLOCK, BarFeed, BarHub, BarHubConfig
 from apex_nautilus.engine.bar_market import BAR_CLOCKS, bar_batches
-from apex_nautilus.engine.base_strategy import AGENT_TOPIC, ApexStrategy, ApexStrategyConfig, Phase
+from apex_nautilus.engine.base_strategy import AGENT_TOPIC, ApexStrategy, ApexStrategyConfig, Entry, Phase
 from apex_nautilus.engine.config import (
     AgentConfig,
     BacktestConfig,
@@ -102,6 +102,7 @@ __all__ = [
     "ConfigError",
     "Curve",
     "Delay",
+    "Entry",
     "EventDecoder",
     "Feed",
     "FeedAgent",

@@ -23,6 +23,14 @@ what is left.
 On bars an entry decided at a close is sent at the open of the next bar (`on_feed_open`), which is the first
 price that it can meet; the rest is the same.
 
+On a network (`engine.network`) orders travel, and some never arrive. Without an answer in time (an
+``OrderRejected`` with `NETWORK_TIMEOUT`)
+
+- an entry is sent again with a new id, at most `entry_retries` times and while `renew_entry` still wants it;
+- a leg or an exit is sent again with a new id until the position is closed;
+- a cancellation is repeated at the next book until the order is known to be gone; if it is filled before
+  that, the fill is booked and what it opened is closed ("overfilled").
+
 Every fill is booked into the agent's own `AgentAccount`, which is the only place its money is counted.
 """
 
@@ -48,12 +56,14 @@ from nautilus_trader.model.orders import Order
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
+from apex_nautilus.engine._network_client import NETWORK_TIMEOUT
 from apex_nautilus.engine.feed_hub import NEVER_NS, Feed, FeedHub, Subscribe, Subscription
 from apex_nautilus.engine.instruments import spec_of
 from apex_nautilus.engine.records import FillRecord, TradeRecord
 from apex_nautilus.risk import AgentAccount, InstrumentSpec
+from apex_nautilus.risk.order_timeout import Action, OrderTimeout, Role
 
-__all__ = ["AGENT_TOPIC", "ApexStrategy", "ApexStrategyConfig", "Phase"]
+__all__ = ["AGENT_TOPIC", "ApexStrategy", "ApexStrategyConfig", "Entry", "Phase"]
 
 AGENT_TOPIC = "apex.agents"
 """Message bus topic on which a starting agent announces itself (the message is the strategy)."""
@@ -73,12 +83,15 @@ class ApexStrategyConfig(StrategyConfig, frozen=True, kw_only=True):
     legs : {"native", "emulated"}
         Whether stop and take-profit rest at the venue, or the strategy sends a market order at the event
         that crosses them.
+    entry_retries : int
+        How often an entry that got no answer in time is sent again while it is still wanted.
     """
 
     instrument_id: InstrumentId
     slot: str = "main"
     capital: float = 200.0
     legs: Literal["native", "emulated"] = "native"
+    entry_retries: int = 2
 
 
 class Phase(Enum):
@@ -88,6 +101,16 @@ class Phase(Enum):
     ENTERING = "entering"
     HOLDING = "holding"
     CLOSING = "closing"
+
+
+class Entry(NamedTuple):
+    """What an entry asks for: base units, prices on the tick grid, and what the decision knew."""
+
+    quantity: float
+    take_profit: float
+    stop: float
+    p: float = math.nan
+    fraction: float = math.nan
 
 
 class _Plan(NamedTuple):
@@ -147,6 +170,8 @@ class ApexStrategy(Strategy):
     phase : Phase
     refusals : int
         Entries outside the venue's bounds, and orders that were denied, rejected or could not be changed.
+    timeouts : int
+        Orders, cancellations and amendments that got no answer in time; not counted as refusals.
     genome_id : str
         What it trades by; empty where a subclass has no genome.
     rows : int
@@ -168,6 +193,7 @@ class ApexStrategy(Strategy):
         self.fills: list[FillRecord] = []
         self.trades: list[TradeRecord] = []
         self.refusals = 0
+        self.timeouts = 0
         self.instrument: Any = None  # from the start on
         self.feed: Feed | None = None
         self._emulated = config.legs == "emulated"
@@ -177,6 +203,9 @@ class ApexStrategy(Strategy):
             ClientOrderId, tuple[Order, str]
         ] = {}  # own orders until they are closed, with their role
         self._entry_order: Order | None = None
+        self._entry_wait: OrderTimeout = OrderTimeout(
+            Role.ENTRY, timeout_ns=1, entry_retries=config.entry_retries
+        )
         self._stop_leg: Order | None = None
         self._profit_leg: Order | None = None
         self._exit_order: Order | None = None
@@ -287,10 +316,12 @@ class ApexStrategy(Strategy):
         self._plan = _Plan(side, take_profit, stop, max_hold_ns, p, fraction)
         self._tally = _Tally(self.account.balance)
         self._entry_order = self._market_order(side, quantity)
+        # The client keeps the clock: when it reports that there was no answer, the deadline is past.
+        self._entry_wait = OrderTimeout(Role.ENTRY, timeout_ns=1, entry_retries=self.config.entry_retries)
         if self.feed is not None and self.feed.defers_entries and self._subscription is not None:
             self._unsent = self._subscription.wants_open = True
         else:
-            self._send(self._entry_order, "entry")
+            self._send_entry()
         return True
 
     def close(self, reason: str) -> None:
@@ -338,6 +369,17 @@ class ApexStrategy(Strategy):
     def on_flat(self, trade: TradeRecord) -> None:
         """A position was closed completely; for subclasses."""
 
+    def renew_entry(self, side: int, entry: Entry) -> Entry | None:
+        """Say what to send in place of an entry that got no answer, or None if it is no longer wanted.
+
+        Here: the same, while the touch lies between its stop and its take-profit. A subclass with a signal
+        asks it again.
+        """
+        if self.feed is None or math.isnan(self.feed.bid):
+            return None
+        low, high = sorted((entry.stop, entry.take_profit))
+        return entry if low < self.feed.bid and self.feed.ask < high else None
+
     # -- the feed
     # --------------------------------------------------------------------------------------------
 
@@ -348,7 +390,7 @@ class ApexStrategy(Strategy):
         """A bar has opened: send the entry that was decided at the close before."""
         if self._unsent and self._entry_order is not None:
             self._unsent = False
-            self._send(self._entry_order, "entry")
+            self._send_entry()
 
     def on_feed_path(self, feed: Feed) -> None:
         """Guard the position at a whole book: emulated legs, then holding time, then an unfinished close."""
@@ -418,13 +460,13 @@ class ApexStrategy(Strategy):
     def on_order_modify_rejected(self, event: OrderModifyRejected) -> None:
         if event.client_order_id not in self._orders:
             return
-        self.refusals += 1
+        self._count_refusal(event.reason)
         if self.phase is Phase.HOLDING:
             self.close("leg_refused")  # a leg of the wrong size would open a new position
 
     def on_order_cancel_rejected(self, event: OrderCancelRejected) -> None:
         if event.client_order_id in self._orders:
-            self.refusals += 1
+            self._count_refusal(event.reason)
             self._sweeping = True  # it still works: the next path event tries again
             self._wake(self._wake_ns)
 
@@ -443,12 +485,48 @@ class ApexStrategy(Strategy):
         order, role = self._orders.pop(client_order_id, (None, ""))
         if order is None:
             return
-        self.refusals += 1
+        self._count_refusal(reason)
         self.log.warning(f"slot {self.slot}: {role} {client_order_id} refused: {reason}")
-        if order is self._entry_order and self.phase is Phase.ENTERING:
+        if reason == NETWORK_TIMEOUT:
+            self._timed_out(order)
+        elif order is self._entry_order and self.phase is Phase.ENTERING:
             self._entry_done()
         elif order in (self._stop_leg, self._profit_leg) and self.phase is Phase.HOLDING:
             self.close("leg_refused")
+
+    def _count_refusal(self, reason: str) -> None:
+        if reason == NETWORK_TIMEOUT:
+            self.timeouts += 1
+        else:
+            self.refusals += 1
+
+    def _timed_out(self, order: Order) -> None:
+        """An order of ours never arrived, and is closed: send another where its purpose stands."""
+        if order is self._entry_order and self.phase is Phase.ENTERING:
+            self._entry_timed_out(order)
+        elif self.phase is Phase.HOLDING and order is self._stop_leg:
+            self._place_stop()
+        elif self.phase is Phase.HOLDING and order is self._profit_leg:
+            self._place_profit()
+        elif self.phase is Phase.CLOSING:
+            self._continue_closing()
+
+    def _entry_timed_out(self, order: Order) -> None:
+        plan = self._plan
+        asked = Entry(float(order.quantity.as_decimal()), plan.take_profit, plan.stop, plan.p, plan.fraction)
+        # Not flat: a leg of the position before was filled late. What it brought is dealt with first.
+        stays = self._closing_for or self._retiring or not self.account.is_flat
+        entry = None if stays else self.renew_entry(plan.side, asked)
+        now_ns = self.clock.timestamp_ns()
+        action = self._entry_wait.expire(now_ns, wanted=entry is not None)
+        if action is not Action.RETRY or entry is None:
+            self._entry_done()
+            return
+        self._plan = plan._replace(
+            take_profit=entry.take_profit, stop=entry.stop, p=entry.p, fraction=entry.fraction
+        )
+        self._entry_order = self._market_order(plan.side, entry.quantity)
+        self._send_entry()
 
     # -- the steps
     # -------------------------------------------------------------------------------------------
@@ -465,25 +543,38 @@ class ApexStrategy(Strategy):
         if self._closing_for or self._retiring:
             self._closing_for = self._closing_for or self._retiring
             self._begin_closing()
+        elif (self.account.position > 0.0) != (self._plan.side > 0):
+            self.close("overfilled")  # a late leg of the position before outweighs the entry
         elif not self._emulated:
             self._place_legs()
 
     def _place_legs(self) -> None:
-        plan, quantity = self._plan, self.instrument.make_qty(abs(self.account.position))
-        side = OrderSide.SELL if plan.side > 0 else OrderSide.BUY
+        self._place_stop()
+        if self.phase is Phase.HOLDING:  # else the stop was refused at once and the position is being closed
+            self._place_profit()
+
+    def _place_stop(self) -> None:
         self._stop_leg = self.order_factory.stop_market(
-            self.instrument_id, side, quantity, self.instrument.make_price(plan.stop), reduce_only=False
-        )
-        self._profit_leg = self.order_factory.limit(
             self.instrument_id,
-            side,
-            quantity,
-            self.instrument.make_price(plan.take_profit),
+            self._leg_side(),
+            self.instrument.make_qty(abs(self.account.position)),
+            self.instrument.make_price(self._plan.stop),
             reduce_only=False,
         )
         self._send(self._stop_leg, "stop")
-        if self.phase is Phase.HOLDING:  # else the stop was refused at once and the position is being closed
-            self._send(self._profit_leg, "take_profit")
+
+    def _place_profit(self) -> None:
+        self._profit_leg = self.order_factory.limit(
+            self.instrument_id,
+            self._leg_side(),
+            self.instrument.make_qty(abs(self.account.position)),
+            self.instrument.make_price(self._plan.take_profit),
+            reduce_only=False,
+        )
+        self._send(self._profit_leg, "take_profit")
+
+    def _leg_side(self) -> OrderSide:
+        return OrderSide.SELL if self._plan.side > 0 else OrderSide.BUY
 
     def _leg_filled(self, order: Order) -> None:
         """A leg was filled in part: shrink the other to what is left."""
@@ -508,8 +599,7 @@ class ApexStrategy(Strategy):
         for leg in (self._stop_leg, self._profit_leg):
             if leg is not None and self._works(leg):
                 waiting = True
-                if leg.is_open and not leg.is_pending_cancel:
-                    self.cancel_order(leg)
+                self._cancel(leg)
         if waiting or self._works(self._exit_order) or self.phase is not Phase.CLOSING:
             return
         position = self.account.position
@@ -528,14 +618,8 @@ class ApexStrategy(Strategy):
         else:
             kind = self._closing_for
         for leg in (self._stop_leg, self._profit_leg):
-            if (
-                leg is not None
-                and leg is not order
-                and self._works(leg)
-                and leg.is_open
-                and not leg.is_pending_cancel
-            ):
-                self.cancel_order(leg)
+            if leg is not None and leg is not order and self._works(leg) and not self._cancel(leg):
+                self._sweeping = True  # it is on its way: the next book tries again
         trade = self._trade_record(kind)
         self.trades.append(trade)
         self._become_idle()
@@ -599,10 +683,28 @@ class ApexStrategy(Strategy):
         }.get(self.phase, ())
         left = [order for order, _ in self._orders.values() if order not in wanted]
         for order in left:
-            if order.is_open and not order.is_pending_cancel:
-                self.cancel_order(order)
+            self._cancel(order)
         self._sweeping = bool(left)
         self._wake(self._wake_ns)
+
+    def _cancel(self, order: Order) -> bool:
+        """Ask for an order's cancellation; return whether it is asked for.
+
+        An order that is on its way can be cancelled too, as the cancellation cannot overtake it; but not at
+        the moment at which it was sent, when without a network the venue is about to take it.
+        """
+        if order.is_pending_cancel:
+            return True
+        if order.is_open or (order.is_inflight and order.ts_init < self.clock.timestamp_ns()):
+            self.cancel_order(order)
+            return True
+        return False
+
+    def _send_entry(self) -> None:
+        order = self._entry_order
+        if order is not None:
+            self._entry_wait.sent(self._entry_wait.attempts, self.clock.timestamp_ns() - 1)
+            self._send(order, "entry")
 
     def _send(self, order: Order, role: str) -> None:
         self._orders[order.client_order_id] = (order, role)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from apex_nautilus.engine.bar_market import BAR_CLOCKS
-from apex_nautilus.engine.base_strategy import ApexStrategy, ApexStrategyConfig, Phase
+from apex_nautilus.engine.base_strategy import ApexStrategy, ApexStrategyConfig, Entry, Phase
 from apex_nautilus.engine.feed_hub import Feed
 from apex_nautilus.engine.records import TradeRecord
 from apex_nautilus.features import names as feature_names
@@ -150,6 +150,16 @@ class GenomeStrategy(ApexStrategy):
         self.reasons[reason] += 1
         if reason == ORDER:
             self._order()
+
+    def renew_entry(self, side: int, entry: Entry) -> Entry | None:
+        """Decide again, on the latest row and the book as it is now: only the same side is still wanted."""
+        if self.feed is None:
+            return None
+        reason = self._machine.decide(self.feed.memory, self.account.balance, self.multiplier)
+        order = self._machine.order
+        if reason != ORDER or order.side != side:
+            return None
+        return Entry(order.quantity, order.take_profit, order.stop, order.p, order.fraction)
 
     def _order(self) -> None:
         order = self._machine.order

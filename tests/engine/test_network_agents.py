@@ -1,0 +1,224 @@
+"""Agents on a network that loses things: nothing is left without an owner, and every fill is booked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from nautilus_trader.common.actor import Actor
+from nautilus_trader.common.config import ActorConfig
+from nautilus_trader.model.identifiers import InstrumentId
+from support.engine_case import BTC, MS, START, book_events, scripted, wandering_market
+
+from apex_nautilus.actors.reconciliation import Balance, reconcile
+from apex_nautilus.data.catalog import write_events
+from apex_nautilus.engine import (
+    Delay,
+    FeedLink,
+    NetworkConfig,
+    Phase,
+    batches,
+    hub_config,
+    nautilus_config,
+    open_engine,
+    run_market,
+)
+from apex_nautilus.engine.network import stable_key
+from apex_nautilus.sim import LatencyModel
+from apex_nautilus.sim.latency import CANCEL, ORDER
+
+CASH = 100_000.0
+LONG = (0, 1, 0.5, 60030.0, 59990.0, 60_000)
+BTC_ID = InstrumentId.from_str(BTC.id)
+
+
+class Auditor(Actor):
+    """Holds the agents' ledgers against the venue's account, ten times a second."""
+
+    def __init__(self, agents) -> None:
+        super().__init__(ActorConfig(component_id="Auditor"))
+        self.agents = agents
+        self.marks = 0
+        self.differences: list[str] = []
+
+    def on_start(self) -> None:
+        self.clock.set_timer_ns("audit", 100 * MS, START, 0, lambda _: self.audit())
+
+    def audit(self) -> None:
+        account = self.cache.account_for_venue(BTC_ID.venue)
+        cash = float(account.balance_total(account.currencies()[0]).as_decimal())
+        ledgers = [
+            Balance(a.slot, a.account.balance - a.account.capital, BTC.id, a.account.position)
+            for a in self.agents
+        ]
+        held = sum(float(p.signed_decimal_qty()) for p in self.cache.positions_open(instrument_id=BTC_ID))
+        found = reconcile(cash, CASH, ledgers, {BTC.id: held}, lots={BTC.id: 0.001})
+        self.differences.extend(found.differences)
+        self.marks += 1
+
+
+def run(folder, events, agents, network, *, fills="touch"):
+    """Run agents under audit; return the auditor and the ids of orders that are open at the end."""
+    catalog = folder / "catalog"
+    if not catalog.exists():
+        write_events(catalog, BTC, events)
+    config = nautilus_config(
+        catalog=str(catalog), instrument_ids=[BTC.id], quote="USDT", balance=CASH, fills=fills,
+        actors=[hub_config(BTC.id, network=network)], network=network,
+    )  # fmt: skip
+    auditor = Auditor(agents)
+    with open_engine(config) as engine:
+        engine.add_actor(auditor)
+        for agent in agents:
+            engine.add_strategy(agent)
+        run_market(engine, batches(catalog, [BTC.id]))
+        auditor.audit()
+        working = [o for o in engine.cache.orders() if not o.is_closed]
+        positions = [float(p.signed_decimal_qty()) for p in engine.cache.positions_open()]
+    return auditor, working, positions
+
+
+def story(agent):
+    return [(f.role, round((f.ts_ns - START) / MS, 3), f.price, f.position) for f in agent.fills]
+
+
+def network(lost: dict[int, bool], directions: dict[int, int], *, slot="001", **changes) -> NetworkConfig:
+    """A network on which exactly the named commands of the agent in `slot` are lost, among those named."""
+    key = stable_key(f"Scripted-{slot}")
+    for seed in range(100_000):
+        model = LatencyModel(seed, loss=0.5)
+        if all(model.is_lost(key, n, directions.get(n, ORDER)) == is_lost for n, is_lost in lost.items()):
+            still = Delay(mu=6.9, sigma=0.0)  # 1 ms
+            settings = {"insert": still, "amend": still, "cancel": still, "feed": None, **changes}
+            return NetworkConfig(seed=seed, loss=0.5, timeout_ms=100.0, **settings)
+    raise AssertionError("no such seed")
+
+
+def books(*touches, until=2_000):
+    """Books every 10 ms that follow `touches` (ms, bid, ask)."""
+    rows, (bid, ask) = [], (0.0, 0.0)
+    moves = {ms: (b, a) for ms, b, a in touches}
+    for ms in range(0, until, 10):
+        bid, ask = moves.get(ms, (bid, ask))
+        rows.append((ms, bid, ask))
+    return book_events([(ms, [(b, 10.0 + k % 2)], [(a, 10.0)]) for k, (ms, b, a) in enumerate(rows)])
+
+
+def test_a_lost_entry_is_sent_again_while_it_is_wanted(tmp_path):
+    agent = scripted("001", [LONG])
+    net = network({0: True, 1: True, 2: False, 3: False, 4: False}, {})
+    run(tmp_path, books((0, 60000.0, 60000.1), (500, 60040.0, 60040.1)), [agent], net)
+    assert [(role, ms) for role, ms, *_ in story(agent)] == [("entry", 200.992), ("take_profit", 500)]
+    assert (agent.timeouts, agent.refusals, len(agent.trades)) == (2, 0, 1)
+
+
+def test_an_entry_is_given_up_after_its_retries(tmp_path):
+    agent = scripted("001", [LONG, (100, *LONG[1:])])
+    net = network({0: True, 1: True, 2: True, 3: False, 4: False, 5: False}, {})
+    run(tmp_path, books((0, 60000.0, 60000.1)), [agent], net)
+    # The second entry of the script is another purpose, and starts anew.
+    assert [(role, ms) for role, ms, *_ in story(agent)] == [("entry", 1000.992)]
+    assert agent.timeouts == 3
+
+
+def test_an_entry_whose_bracket_the_market_has_left_is_not_sent_again(tmp_path):
+    agent = scripted("001", [LONG])
+    net = network({0: True, 1: False}, {})
+    _, working, positions = run(tmp_path, books((0, 60000.0, 60000.1), (50, 59980.0, 59980.1)), [agent], net)
+    assert (agent.fills, working, positions, agent.phase) == ([], [], [], Phase.IDLE)
+
+
+@pytest.mark.parametrize(("lost", "role"), [(1, "stop"), (2, "take_profit")])
+def test_a_lost_leg_is_sent_again_until_it_stands(lost, role, tmp_path):
+    agent = scripted("001", [LONG])
+    net = network({0: False, 1: lost == 1, 2: lost == 2, 3: True, 4: False, 5: False}, {5: CANCEL})
+    move = (500, 59980.0, 59980.1) if role == "stop" else (500, 60040.0, 60040.1)
+    run(tmp_path, books((0, 60000.0, 60000.1), move), [agent], net)
+    assert [(r, ms) for r, ms, *_ in story(agent)] == [("entry", 0.992), (role, 500)]
+    assert agent.timeouts == 2
+
+
+def test_a_lost_stop_that_is_passed_meanwhile_closes_the_position(tmp_path):
+    agent = scripted("001", [LONG])
+    net = network({0: False, 1: True, 2: False, 3: False, 4: False, 5: False}, {4: CANCEL})
+    events = books((0, 60000.0, 60000.1), (60, 59980.0, 59980.1))
+    _, working, positions = run(tmp_path, events, [agent], net)
+    assert [r for r, *_ in story(agent)] == ["entry", "exit"]
+    assert agent.trades[0].exit_kind == "leg_refused"
+    assert (working, positions) == ([], [])
+
+
+def test_a_lost_exit_is_sent_again_until_the_agent_is_flat(tmp_path):
+    agent = scripted("001", [(*LONG[:5], 200)])
+    # entry, stop, profit; the holding time ends: two cancellations; then exits, of which three are lost
+    lost = {0: False, 1: False, 2: False, 3: False, 4: False, 5: True, 6: True, 7: True, 8: False}
+    net = network(lost, {3: CANCEL, 4: CANCEL})
+    _, working, positions = run(tmp_path, books((0, 60000.0, 60000.1)), [agent], net)
+    (entry, leave) = story(agent)
+    assert (entry[0], leave[0], leave[3]) == ("entry", "exit", 0.0)
+    assert leave[1] == pytest.approx(210 + 0.992 * 2 + 300, abs=0.01)
+    assert (working, positions, agent.timeouts) == ([], [], 3)
+
+
+def test_a_lost_cancellation_followed_by_a_fill_is_booked_and_closed(tmp_path):
+    agent = scripted("001", [LONG])
+    # The take-profit is filled; the stop's cancellation is lost, and the market falls through the stop.
+    net = network({0: False, 1: False, 2: False, 3: True, 4: False}, {3: CANCEL})
+    events = books((0, 60000.0, 60000.1), (300, 60040.0, 60040.1), (350, 59980.0, 59980.1))
+    auditor, working, positions = run(tmp_path, events, [agent], net)
+    assert [r for r, *_ in story(agent)] == ["entry", "take_profit", "stop", "exit"]
+    assert [t.exit_kind for t in agent.trades] == ["take_profit", "overfilled"]
+    assert agent.trades[1].side == -1
+    assert (working, positions, auditor.differences) == ([], [], [])
+    assert agent.account.position == 0.0
+
+
+def test_a_leg_that_is_still_on_its_way_is_cancelled_when_the_other_is_filled(tmp_path):
+    agent = scripted("001", [LONG])
+    slow = {"insert": Delay(mu=10.0, sigma=0.0)}  # 22 ms; the venue takes both legs at 44 ms
+    net = network({0: False, 1: False, 2: True, 3: False, 4: False}, {3: CANCEL}, **slow)
+    # The lost take-profit is repeated at 122 ms and is under way until 144 ms; the stop is hit at 130 ms.
+    events = books((0, 60000.0, 60000.1), (130, 59980.0, 59980.1), (200, 60050.0, 60050.1))
+    auditor, working, positions = run(tmp_path, events, [agent], net)
+    assert [r for r, *_ in story(agent)] == ["entry", "stop"]
+    assert (working, positions, auditor.differences) == ([], [], [])
+
+
+@pytest.mark.parametrize("fills", ["touch", "queue", "nautilus"])
+@pytest.mark.parametrize("loss", [0.05, 0.4])
+def test_with_everything_on_no_position_is_without_an_owner_and_a_run_repeats(fills, loss, tmp_path):
+    events = wandering_market(11, 700, step=15)
+
+    def agents():
+        rng = np.random.default_rng(2)
+        made = []
+        for slot in ("001", "002", "003"):
+            entries = []
+            for row in range(2, 640, 6):
+                side = int(rng.choice([-1, 1]))
+                reach = float(rng.integers(10, 120)) / 10
+                entries.append(
+                    (row, side, 0.4, 60000.0 + side * 300.0, 60000.0 - side * 300.0, int(reach * 100))
+                )
+            made.append(scripted(slot, entries, retire_at=600))
+        return made
+
+    net = NetworkConfig(
+        seed=21,
+        loss=loss,
+        timeout_ms=120.0,
+        feed=FeedLink(loss=loss / 2),
+        burst_coupling=0.5,
+        burst_rate=50.0,
+    )
+    runs = []
+    for _ in range(2):
+        team = agents()
+        auditor, working, positions = run(tmp_path, events, team, net, fills=fills)
+        assert auditor.marks > 150
+        assert auditor.differences == []
+        assert all(a.phase is Phase.IDLE and a.is_flat for a in team)
+        assert (working, positions) == ([], [])
+        runs.append([(f.ts_ns, f.role, f.price, f.quantity, f.fee, f.balance) for a in team for f in a.fills])
+        assert sum(a.timeouts for a in team) > 10
+        assert sum(len(a.trades) for a in team) >= 40
+    assert runs[0] == runs[1]
