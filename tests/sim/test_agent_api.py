@@ -472,6 +472,43 @@ def test_an_order_below_the_smallest_notional_is_refused():
     assert "answer[0]" in simulation.refusals[0].message
 
 
+def test_more_orders_than_the_arrays_hold_grow_them_and_lose_none():
+    quiet = BTC.replace(loss=0.0)
+    n = 10_000  # pool and queue start with 4,096 places
+
+    def flood(state):
+        return [Order(1, round(state.best_bid - 50.0 - k % 500, 1), 0.01, True, id=k) for k in range(n)]
+
+    simulation = Simulation(population=quiet, seed=2, strict=True)
+    simulation.add_agent(Scripted(1, {1: flood}), latency_mu=-10.0)
+    simulation.tick()
+    orders = simulation.open_orders(1)
+    assert [o.id for o in orders] == list(range(n))
+    assert all(o.is_resting for o in orders)
+    bids = simulation.get_market_state().bids
+    assert sum(bids.values()) >= 0.01 * n
+    levels = {}
+    for o in orders:
+        levels[o.price] = levels.get(o.price, 0.0) + o.size
+    assert all(bids[price] >= size - 1e-9 for price, size in levels.items())
+
+
+def test_a_price_that_no_ladder_would_hold_is_refused_in_a_market_too():
+    script = {1: [Order(1, 2e6, 0.01, False), Order(1, 90_000.0, 0.01, False, id=1)]}
+    simulation = simulation_of(Scripted(1, script), population=BTC.replace(loss=0.0))
+    simulation.tick()
+    assert [r.reason for r in simulation.refusals] == ["TOO_FAR"]
+    assert [o.price for o in simulation.open_orders(1)] == [90_000.0]
+
+
+def test_an_interruption_is_not_taken_for_an_agents_mistake():
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulation_of(Scripted(1, {1: interrupt})).tick()
+
+
 RUN = """
 import sys
 sys.path.insert(0, sys.argv[1])
