@@ -33,6 +33,7 @@ from apex_nautilus.risk.bracket import (
     stop_distance,
     stop_distance_kernel,
 )
+from apex_nautilus.risk.certainty import Certainty
 from apex_nautilus.risk.costs import (
     NO_DEPTH,
     WALK_LEVELS,
@@ -99,6 +100,7 @@ __all__ = [
     "BarCostPath",
     "BarCostTracker",
     "BarCosts",
+    "Certainty",
     "Decision",
     "Egarch",
     "InstrumentSpec",

@@ -158,7 +158,7 @@ def decide_at_deviation_kernel(
     for _ in range(2):
         cost = round_trip_cost_kernel(touch, spread, rules.taker_fee, rules.taker_fee, slippage)
         reward_risk = net_reward_risk_kernel(rules.reward_risk * distance, distance, cost)
-        fraction = kelly_kernel(p, reward_risk) * share
+        fraction = kelly_kernel(p, reward_risk) * share * rules.certainty
         if not fraction > 0.0:
             return _refuse(p, 0.0, NO_EDGE)
         units = _size(rules, equity, fraction, touch, distance + cost, multiplier)
@@ -223,7 +223,7 @@ def decide(
     3. Cost of the round trip: taker fees both ways, the spread, and the slippage of an order beyond the touch
        size. Kelly on the net reward to risk, times `kelly_fraction`, or in mode "evolved" times
        ``lo + (hi - lo) * sigmoid(size_output)``: an evolved size is a share of Kelly's bet and cannot bet
-       without an edge.
+       without an edge. Where the rules have a `certainty` below 1, times that.
     4. Quantity: see `apex_nautilus.risk.quantity`.
 
     Parameters

@@ -28,6 +28,7 @@ SIZING_EVOLVED = 1
 
 #: One record: the rules of one genome on one instrument. Units are in the names; ``*_units`` are counts of
 #: ``10**-precision``, ``*_scale`` is ``10**precision``. `genome_max_qty` 0 is "no bound of the genome's own".
+#: `certainty` scales f*: 1, or what `uncertainty_shrink` leaves of it.
 RULES = np.dtype(
     [
         ("entry_threshold", "f8"),
@@ -46,6 +47,7 @@ RULES = np.dtype(
         ("kelly_fraction", "f8"),
         ("size_low", "f8"),
         ("size_high", "f8"),
+        ("certainty", "f8"),
         ("stake", "i8"),
         ("max_leverage", "f8"),
         ("genome_min_qty", "f8"),
@@ -185,7 +187,7 @@ def _fill_sizing(record: np.void, sizing: Any, where: str) -> None:
         record["genome_max_qty"] = _number(sizing.max_qty, "sizing.max_qty", where, low, 1e12)
 
 
-def trading_rules(genome: GenomeLike, instrument: InstrumentSpec) -> np.void:
+def trading_rules(genome: GenomeLike, instrument: InstrumentSpec, *, certainty: float = 1.0) -> np.void:
     """Join what a genome decides with what the venue allows.
 
     Parameters
@@ -194,6 +196,8 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec) -> np.void:
         A genome, or anything of its shape.
     instrument : InstrumentSpec
         The instrument it trades.
+    certainty : float
+        Share of f* that is bet, in [0, 1]; what parameter uncertainty leaves of it, see `Certainty`.
 
     Returns
     -------
@@ -213,6 +217,7 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec) -> np.void:
     _fill_bracket(record, genome.bracket, where)
     _fill_calibration(record, genome.calibration, where)
     _fill_sizing(record, genome.sizing, where)
+    record["certainty"] = _number(certainty, "certainty", where, 0.0, 1.0)
     record["is_spot"] = instrument.is_spot
     record["tick_units"] = instrument.tick_units
     record["price_scale"] = 10.0**instrument.price_precision

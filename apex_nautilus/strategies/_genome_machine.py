@@ -41,6 +41,8 @@ _OUTPUTS: Final = 16  # signal, score, size
 _ORDER: Final = 19  # side, quantity, take-profit, stop, p, fraction
 _HEADER: Final = 32
 
+_CERTAINTY: Final = (RULES.fields or {})["certainty"][1] // 8  # its word in a record of rules
+
 EVALUATE: Final = 1
 """Move the program on by the feed's present row."""
 DECIDE: Final = 2
@@ -148,6 +150,10 @@ class GenomeMachine:
         memory[_N_STATE] = len(state)
         memory[_MIDS] = mids
         self._floats = memory.view(np.float64)
+
+    def set_certainty(self, value: float) -> None:
+        """Bet this share of f* from now on."""
+        self._floats[int(self.memory[_RULES_AT]) + _CERTAINTY] = value
 
     def evaluate(self, feed_memory: np.ndarray) -> None:
         """Move the program on by the row just closed (`BookFeatures.memory` holds it)."""

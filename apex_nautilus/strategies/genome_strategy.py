@@ -14,7 +14,7 @@ from apex_nautilus.engine.feed_hub import Feed
 from apex_nautilus.engine.records import TradeRecord
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.genome import Genome, GenomeError, Program, compile_genome, decode
-from apex_nautilus.risk import ORDER, REASONS, trading_rules
+from apex_nautilus.risk import ORDER, REASONS, Certainty, trading_rules
 from apex_nautilus.store.champions import CHAMPION_SCHEMA, read_champion
 from apex_nautilus.strategies._genome_machine import GenomeMachine
 
@@ -31,10 +31,14 @@ class GenomeStrategyConfig(ApexStrategyConfig, frozen=True, kw_only=True):
     multiplier : float
         Scales every order, beside the genome's own sizing: posture times the allocator's weight.
         `set_multiplier` changes it in mid-run.
+    shrink : bool
+        Shrink Kelly's fraction by the uncertainty of the edge (`apex_nautilus.risk.Certainty`): T and SR are
+        the genome's out-of-sample trades and the agent's own closed ones. Without either nothing is bet.
     """
 
     genome: str
     multiplier: float = 1.0
+    shrink: bool = False
 
 
 class _Schema(msgspec.Struct):
@@ -101,11 +105,18 @@ class GenomeStrategy(ApexStrategy):
         self.genome_id = self.genome.id
         self.set_multiplier(config.multiplier)
         self._machine: Any = None  # a GenomeMachine from the start on
+        self._certainty: Certainty | None = None
         self._deferred_at = 0  # the whole book of a row that waits for the position to be closed
 
     def on_start(self) -> None:
         super().on_start()
-        rules = trading_rules(self.genome, self.spec)
+        certainty = 1.0
+        if self.config.shrink:
+            known = self.genome.evidence.out_of_sample
+            measured = known is not None and known.sharpe is not None and known.trades is not None
+            self._certainty = Certainty(known.sharpe, known.trades) if measured else Certainty()
+            certainty = self._certainty.value
+        rules = trading_rules(self.genome, self.spec, certainty=certainty)
         self._max_hold_ns = int(rules["max_hold_ns"])
         subscription = self.subscribe_feed(
             self.genome.clock, self.genome.conflate_ms, tuple(self.genome.features)
@@ -143,6 +154,10 @@ class GenomeStrategy(ApexStrategy):
 
     def on_flat(self, trade: TradeRecord) -> None:
         """Decide on the row of this very book, if the agent was still closing when it came."""
+        if self._certainty is not None:
+            before = trade.equity - trade.pnl
+            self._certainty.add(trade.pnl / before if before > 0.0 else 0.0)
+            self._machine.set_certainty(self._certainty.value)
         if self.feed is None or self._retiring or self._deferred_at != self.feed.path_count:
             return
         self._deferred_at = 0
