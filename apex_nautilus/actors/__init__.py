@@ -5,7 +5,7 @@ that trade their own money, verdicts and swaps in the ledger, jobs for the Forge
 trades.
 
 - `ArenaController` is the node's one controller; it translates between the engine and what decides.
-- `judge` (the Watchtower) and `PitCrew` decide, on numbers and directories alone.
+- `Watchtower` (`judge`), `Allocator` and `PitCrew` decide, on numbers and directories alone.
 - `reconcile` holds the agents' ledgers against the venue's account.
 - `run_arena` runs a backtest of it on a copy of a catalog (`open_run`); `read_result` reads what came of it.
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from apex_nautilus.actors.allocator import ALLOCATION_TOPIC, Allocation, Allocator, AllocatorRules
 from apex_nautilus.actors.contest import ContestRules, decide_contest
 from apex_nautilus.actors.reconciliation import Balance, Reconciliation, reconcile
 from apex_nautilus.actors.result import AgentResult, ArenaResult, read_result
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
     from apex_nautilus.actors.pit_crew import PitCrew
 
 __all__ = [
+    "ALLOCATION_TOPIC",
     "AgentResult",
+    "Allocation",
+    "Allocator",
+    "AllocatorRules",
     "ArenaConfig",
     "ArenaController",
     "ArenaResult",

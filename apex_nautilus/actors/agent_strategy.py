@@ -21,9 +21,25 @@ class AgentStrategy(GenomeStrategy):
     are_entries_halted : bool
         While set, the strategy opens nothing; what is open is guarded and closed as always. The engine's own
         trading states are global and refuse even closing orders, so the gate of one arena is here.
+    posture, allocation : float
+        What sizing multiplies its orders by, in this order: the posture of the whole book (1 where nobody
+        sets one) and the allocator's multiplier. Leverage caps come after both.
     """
 
     are_entries_halted: bool = False
+    posture: float = 1.0
+    allocation: float = 1.0
+
+    def set_posture(self, value: float) -> None:
+        """Scale the orders by the posture from now on; raises ValueError where it is negative."""
+        self.set_multiplier(value * self.allocation)
+        self.posture = value
+
+    def set_allocation(self, value: float) -> None:
+        """Scale the orders by the allocator's multiplier from now on; raises ValueError where it is
+        negative."""
+        self.set_multiplier(self.posture * value)
+        self.allocation = value
 
     def enter(self, *args: Any, **kwargs: Any) -> bool:
         """As in `ApexStrategy`, but False while entries are halted."""
@@ -34,8 +50,9 @@ class AgentStrategy(GenomeStrategy):
         return None if self.are_entries_halted else super().renew_entry(side, entry)
 
 
-def agent_strategy(agent: Agent) -> AgentStrategy:
-    """Make the strategy of `agent`, with its capital and a tag that belongs to this generation alone."""
+def agent_strategy(agent: Agent, *, shrink: bool = False) -> AgentStrategy:
+    """Make the strategy of `agent`, with its capital and a tag that belongs to this generation alone; with
+    `shrink` it bets less while little is known of its edge."""
     return AgentStrategy(
         GenomeStrategyConfig(
             instrument_id=InstrumentId.from_str(agent.instrument_id),
@@ -43,5 +60,6 @@ def agent_strategy(agent: Agent) -> AgentStrategy:
             slot=agent.slot or agent.name,
             capital=agent.capital,
             order_id_tag=agent.tag,
+            shrink=shrink,
         )
     )

@@ -7,9 +7,10 @@ of strategies. Everything happens at marks of engine time, in this order:
 1. every living agent gets its equity at the touch it would close on;
 2. the ledgers are held against the venue's account;
 3. the Watchtower judges; the condemned are told to close;
-4. agents that are closing and flat are removed: a dead champion's slot is emptied and a replacement asked for
+4. every minute the allocator moves the weights of the champions, which scale their orders from then on;
+5. agents that are closing and flat are removed: a dead champion's slot is emptied and a replacement asked for
    (and, if so configured, waited for), a swap's new champion is born;
-5. the Pit Crew takes what was dropped, and says which slots change hands.
+6. the Pit Crew takes what was dropped, and says which slots change hands.
 
 A fill is judged at once as well: a ruined agent is told to close before the next event of the market.
 """
@@ -31,12 +32,21 @@ from nautilus_trader.trading.trader import Trader
 
 from apex_nautilus.actors import records
 from apex_nautilus.actors.agent_strategy import AgentStrategy, agent_strategy
+from apex_nautilus.actors.allocation import AllocationDesk
+from apex_nautilus.actors.allocator import ALLOCATION_TOPIC, AllocatorRules
 from apex_nautilus.actors.contest import ContestRules
 from apex_nautilus.actors.intake import CLOCKS
 from apex_nautilus.actors.pit_crew import Change, Installed, PitCrew
+from apex_nautilus.actors.promotion import promotion_job, tell_promotions
 from apex_nautilus.actors.reconciliation import reconcile
 from apex_nautilus.actors.recovery import recover_arena
-from apex_nautilus.actors.recycling import best_genome, live_dsr, pending_slots, put_job, wait_for_answer
+from apex_nautilus.actors.recycling import (
+    best_genome,
+    live_dsr,
+    pending_slots,
+    put_job,
+    wait_for_answer,
+)
 from apex_nautilus.actors.roster import Agent, Roster, Slot
 from apex_nautilus.actors.touches import Touches
 from apex_nautilus.actors.watcher import Watcher
@@ -45,11 +55,11 @@ from apex_nautilus.engine import BAR_CLOCKS, install_network, remove_if_flat, sp
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
     CatalogLayout,
-    FileJobQueue,
     LedgerWriter,
     RecycleJob,
     expire,
     fault_point,
+    open_queue,
     read_all,
     read_ledger,
     retire,
@@ -86,6 +96,10 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
         Currency of the account.
     limits : Limits
         What ends an agent.
+    allocator : AllocatorRules, optional
+        How weights move between the champions; None leaves all multipliers at 1.
+    shrink : bool
+        Shrink Kelly's fraction by the uncertainty of each agent's edge; see `GenomeStrategyConfig`.
     contest : ContestRules
         When a challenger takes a slot.
     mark_s : float
@@ -104,6 +118,9 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
         Wake on file events (live). A backtest leaves it off and looks at marks.
     writer : str
         Name of the ledger file.
+    queue : str
+        Where the Forge is asked: ``file`` (the catalog's own jobs), or a Redis server, see
+        `store.open_queue`. A backtest asks in the run's own folder.
     """
 
     catalog: str
@@ -111,6 +128,8 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
     capital: float = 200.0
     currency: str = "USDT"
     limits: Limits = Limits()
+    allocator: AllocatorRules | None = AllocatorRules()
+    shrink: bool = False
     contest: ContestRules = ContestRules()
     mark_s: float = 1.0
     intake_s: float = 5.0
@@ -120,6 +139,7 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
     bars: bool = False
     watch: bool = False
     writer: str = "arena"
+    queue: str = "file"
 
 
 def check_settings(config: ArenaConfig) -> None:
@@ -171,6 +191,7 @@ class ArenaController(Controller):
             clocks=tuple(BAR_CLOCKS) if config.bars else CLOCKS,
         )
         self.watchtower = Watchtower(config.limits)
+        self._desk = None if config.allocator is None else AllocationDesk(config.allocator)
         self.load_micros: list[float] = []
         self.mismatches = 0
         self._touches = Touches(on_bars=config.bars)
@@ -196,9 +217,11 @@ class ArenaController(Controller):
         install_network(self.msgbus, self._trader)
         self.layout.ensure()
         self._ledger = LedgerWriter(self.layout.ledger, config.writer, group_commit=256)
-        recover_arena(self.layout, self._ledger)
-        self._queue = FileJobQueue(self.layout)
-        self._live_dsr = live_dsr(read_all(self.layout.ledger, kinds=("verdict",)))
+        self._queue = open_queue(config.queue, self.layout)
+        recover_arena(self.layout, self._ledger, self._queue)
+        verdicts = read_all(self.layout.ledger, kinds=("verdict",))
+        tell_promotions(self.layout, self._queue, verdicts)
+        self._live_dsr = live_dsr(verdicts)
         self.watchtower.restore(past_returns(read_ledger(self._ledger.path)))
         self._specs = {i: self._spec(i) for i in self.roster.instruments}
         self._currency = Currency.from_str(config.currency)
@@ -251,6 +274,8 @@ class ArenaController(Controller):
             flush=True,
         )
         self._is_open = True
+        if self._desk is not None:
+            self._desk.open(now)
         for installed in self.crew.installed():
             self._bear(installed, now)
         self._await_all(self._unanswered(), now)
@@ -344,6 +369,7 @@ class ArenaController(Controller):
         for agent in self.roster.living():
             if self._judge(agent, equities[agent.name], now):
                 self._strategies[agent.name].retire(agent.closing)
+        self._allocate(now)
         self._bury_the_flat(now)
         if now >= self._next_intake_ns or (self._watcher is not None and self._watcher.woken()):
             self._take_incoming(now)
@@ -460,8 +486,12 @@ class ArenaController(Controller):
         if verdict.is_terminal:
             agent.closing = verdict.kind
         if promoted or verdict.is_terminal:
-            self._write(now, self._verdict_line(agent, verdict), flush=True)
+            line = self._verdict_line(agent, verdict)
+            self._write(now, line, flush=True)
             fault_point("arena.verdict")
+            if promoted:
+                self._queue.put(promotion_job(agent.genome, msgspec.structs.asdict(line), now))
+                fault_point("arena.promoted")
         return verdict.is_terminal
 
     @staticmethod
@@ -490,6 +520,16 @@ class ArenaController(Controller):
             benchmark=verdict.benchmark,
         )
 
+    def _allocate(self, now: int) -> None:
+        """Let the weights move when they are due, and the sizes with them."""
+        allocation = None if self._desk is None else self._desk.look(now, self.roster, self._marks)
+        if self._desk is None or allocation is None:
+            return
+        for name, multiplier in self._desk.multipliers(allocation, self.roster).items():
+            self._strategies[name].set_allocation(multiplier)
+        self._write(now, records.Allocation(**msgspec.structs.asdict(allocation)))
+        self.msgbus.publish(topic=ALLOCATION_TOPIC, msg=allocation)
+
     # ---------------------------------------------------------------- births, deaths
 
     def _bear(self, installed: Installed, now: int) -> None:
@@ -504,7 +544,7 @@ class ArenaController(Controller):
             ts_ns=now,
             mark=self._marks,
         )
-        strategy = agent_strategy(agent)
+        strategy = agent_strategy(agent, shrink=self._settings.shrink)
         strategy.are_entries_halted = not self._agrees
         self._strategies[agent.name] = strategy
         self.roster.bind(agent, strategy.id.value)

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from nautilus_trader.common.config import ImportableActorConfig
 from nautilus_trader.trading.config import ImportableControllerConfig
 
+from apex_nautilus.actors.allocator import AllocatorRules
 from apex_nautilus.actors.arena import ArenaConfig, ArenaController, SlotConfig, check_settings
 from apex_nautilus.actors.contest import ContestRules
 from apex_nautilus.actors.result import ArenaResult, read_result
 from apex_nautilus.actors.roster import Roster, Slot
-from apex_nautilus.actors.runs import open_run
+from apex_nautilus.actors.runs import Run, open_run
 from apex_nautilus.actors.watchtower import Limits
 from apex_nautilus.engine import (
     BarsConfig,
@@ -37,6 +39,7 @@ from apex_nautilus.engine import (
     parse_time,
     read_config,
     run_market,
+    trade_log_config,
 )
 
 __all__ = ["ARENA_SCHEMA", "ArenaRunConfig", "load_arena_config", "run_arena"]
@@ -73,7 +76,8 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Late and lost commands and market data; none where it is left out. Only on order books.
     preload : dict of str to list of str, optional
         Features that the hubs compute from the first event on; see `FeedHubConfig`.
-    capital, limits, contest, mark_s, intake_s, ledger_mark_s, worker_wait_s, ask_for_empty_slots
+    capital, limits, allocator, shrink, contest, mark_s, intake_s, ledger_mark_s, worker_wait_s,
+    ask_for_empty_slots
         See `ArenaConfig`.
     chunk_size : int
         Records read at a time.
@@ -94,6 +98,8 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     preload: dict[str, list[str]] | None = None
     capital: float = 200.0
     limits: Limits = Limits()
+    allocator: AllocatorRules | None = AllocatorRules()
+    shrink: bool = False
     contest: ContestRules = ContestRules()
     mark_s: float = 1.0
     intake_s: float = 5.0
@@ -172,7 +178,8 @@ def run_arena(
                 if bars is None
                 else bar_hub_config(i, bars.paths[i], config.market)
                 for i in config.instrument_ids
-            ],
+            ]
+            + [_trade_log(config, run)],
             bar_paths=None if bars is None else bars.paths,
             bar_costs=None if bars is None else bars.costs,
             network=config.network,
@@ -202,6 +209,11 @@ def run_arena(
     return read_result(run.layout.root)
 
 
+def _trade_log(config: ArenaRunConfig, run: Run) -> ImportableActorConfig:
+    settings = msgspec.to_builtins(config)
+    return trade_log_config(run.layout.root, session=run.run_id, desk=config.name, settings=settings)
+
+
 def _controller(config: ArenaRunConfig, root: Path) -> ImportableControllerConfig:
     return ImportableControllerConfig(
         controller_path=f"{_ARENA}:ArenaController",
@@ -217,6 +229,8 @@ def _settings(config: ArenaRunConfig, root: Path) -> ArenaConfig:
         capital=config.capital,
         currency=config.quote,
         limits=config.limits,
+        allocator=config.allocator,
+        shrink=config.shrink,
         contest=config.contest,
         mark_s=config.mark_s,
         intake_s=config.intake_s,

@@ -11,6 +11,7 @@ import math
 import msgspec
 
 __all__ = [
+    "Allocation",
     "Birth",
     "Burial",
     "Expiry",
@@ -105,6 +106,18 @@ class VerdictLine(Record):
     skew: float = math.nan
     kurtosis: float = math.nan
     benchmark: float = math.nan
+
+
+class Allocation(Record):
+    """The weights of all champions, in the order of `agents`; see `allocator.Allocation`."""
+
+    agents: tuple[str, ...]
+    weights: tuple[float, ...]
+    multipliers: tuple[float, ...]
+    gains: tuple[float, ...]
+    turnover: float
+    floor: float
+    cap: float
 
 
 class Burial(Record):

@@ -308,9 +308,7 @@ def judge(vitals: Vitals, limits: Limits, trials: Trials) -> Verdict:
     shape = None
     if trades >= limits.min_trades:
         shape = moments(np.asarray(vitals.returns[-limits.window :], dtype=np.float64))
-    return _verdict(
-        vitals.equity, vitals.capital, vitals.smallest_notional, trades, shape, limits, trials
-    )
+    return _verdict(vitals.equity, vitals.capital, vitals.smallest_notional, trades, shape, limits, trials)
 
 
 def _verdict(

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
+from support.arena_case import BTC_ID, arena_config, catalog, genome, path, simulate
 
+from apex_nautilus.actors import read_result
 from apex_nautilus.actors.allocator import (
+    ALLOCATION_TOPIC,
+    Allocation,
     Allocator,
     AllocatorRules,
     bounds_of,
@@ -18,6 +22,7 @@ from apex_nautilus.actors.allocator import (
     project,
     risk_parity,
 )
+from apex_nautilus.store import read_all
 
 NUMBERS = st.integers(1, 30)
 
@@ -236,3 +241,70 @@ def test_impossible_rules_are_refused_by_name(wrong):
 def test_what_cannot_be_shared_out_is_refused(call):
     with pytest.raises(ValueError, match=r"hedge|allocator"):
         call()
+
+
+def test_weights_change_sizes_in_a_backtest_and_are_published_and_written(tmp_path):
+    """The winner and the loser of a rising market; the same run without an allocator is the measure."""
+    wide = {"p": 0.35, "stop_bps": 60.0}  # far from the leverage cap, which comes after the weights
+    champions = {"btc-1": genome(side=1.0, **wide), "btc-2": genome(side=-1.0, **wide)}
+    slots = dict.fromkeys(champions, BTC_ID)
+    heard: list[Allocation] = []
+    runs = {}
+    for name, rules in (("flat", None), ("moved", {"every_s": 10.0, "rate": 3.0})):
+        layout = catalog(tmp_path / name, champions=champions)
+        config = arena_config(layout, slots, limits={"decay_psr": 0.0}, allocator=rules)
+        engine = simulate(
+            config,
+            {BTC_ID: path(60, bps_per_s=1.0, noise_bps=1.0)},
+            before=[lambda arena: arena.msgbus.subscribe(topic=ALLOCATION_TOPIC, handler=heard.append)],
+        )
+        runs[name] = (
+            read_result(layout.root).agents,
+            [line.fields for line in read_all(layout.ledger, kinds=("allocation",))],
+        )
+        engine.dispose()
+    (flat_agents, nothing), (agents, lines) = runs["flat"], runs["moved"]
+    assert nothing == []
+    assert len(lines) == len(heard) == 5
+    for line, allocation in zip(lines, heard, strict=True):
+        assert tuple(line["weights"]) == allocation.weights
+        assert line["agents"] == ["btc-1.e1", "btc-2.e1"]
+        assert sum(line["weights"]) == pytest.approx(1.0)
+        assert sum(line["multipliers"]) == pytest.approx(2.0)
+    won, lost = heard[-1].multipliers
+    assert won > 1.2 > 0.8 > lost
+
+    def share(fill):  # of the cash that was there: what sizing decides
+        return abs(fill.qty) / fill.cash
+
+    for name, grew in (("btc-1.e1", True), ("btc-2.e1", False)):
+        before, after = flat_agents[name].fills, agents[name].fills
+        assert share(after[0]) == pytest.approx(share(before[0]))  # the same until weights have moved
+        assert (share(after[-1]) > 1.1 * share(before[-1])) == grew
+        assert (share(after[-1]) < 0.9 * share(before[-1])) != grew
+
+
+def test_challengers_bet_on_the_terms_of_the_champion_they_are_paired_with(tmp_path):
+    champions = {"btc-1": genome(side=1.0), "btc-2": genome(side=-1.0, stop_bps=11.0)}
+    wanting = genome(side=1.0, stop_bps=12.0, slot="btc-2")
+    free = genome(side=1.0, stop_bps=13.0)
+    layout = catalog(tmp_path, champions=champions, incoming=[wanting, free])
+    config = arena_config(
+        layout,
+        dict.fromkeys(champions, BTC_ID),
+        limits={"decay_psr": 0.0},
+        contest={"min_trades": 10_000},
+        allocator={"every_s": 10.0, "rate": 3.0},
+    )
+    engine = simulate(config, {BTC_ID: path(45, bps_per_s=1.0, noise_bps=1.0)})
+    by_tag = {s.genome_id: s for s in engine.trader.strategies()}
+    one, two = (by_tag[g.id].multiplier for g in champions.values())
+    assert one > 1.2 > two
+    assert by_tag[wanting.id].multiplier == two
+    assert by_tag[free.id].multiplier == pytest.approx((one + two) / 2)
+    posed = by_tag[free.id]
+    posed.set_posture(0.5)
+    assert posed.multiplier == 0.5 * posed.allocation
+    with pytest.raises(ValueError, match="multiplier"):
+        posed.set_posture(-1.0)
+    engine.dispose()
