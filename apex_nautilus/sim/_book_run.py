@@ -19,9 +19,9 @@ __all__ = [
     "Reason",
     "ReportKind",
     "check_messages",
-    "compacted",
     "expire_due",
     "run_messages",
+    "schedule",
 ]
 
 
@@ -98,7 +98,11 @@ REPORT = np.dtype(
     align=True,
 )
 
-DONE, GROW_FILLS, GROW_ORDERS, GROW_LEVELS, GROW_REPORTS, GROW_QUEUE, TELL_TIME = 0, 1, 2, 3, 4, 5, 6
+# Orders with an expiry that have come to rest in a run; scheduled after it. Handing the queue's four arrays
+# over with every call of one message would cost more than its matching.
+EXPIRING = np.dtype([("time_ns", "<i8"), ("order_id", "<i8"), ("slot", "<i8")])
+
+DONE, GROW_FILLS, GROW_ORDERS, GROW_LEVELS, GROW_REPORTS, SCHEDULE, TELL_TIME = 0, 1, 2, 3, 4, 5, 6
 
 _TRADED, _PREVENTED = int(ReportKind.TRADED), int(ReportKind.PREVENTED)
 _REPLACED, _REDUCED = int(ReportKind.REPLACED), int(ReportKind.REDUCED)
@@ -131,18 +135,19 @@ def _report(reports, n, message, kind, reason, order_id, other_id, price, size, 
 
 
 @entry
-def run_messages(book, queue, messages, start, slots, fates, fills, n_fills, reports, n_reports):
+def run_messages(book, messages, start, slots, fates, fills, n_fills, reports, n_reports, expiring):
     """Apply messages from `start` on.
 
     Parameters
     ----------
     slots, fates : by order id; the record of each order and what became of it.
     reports : REPORT[:], of no length where nobody wants any.
+    expiring : EXPIRING[:], filled up to `state[N_EXPIRING]`.
 
     Returns
     -------
     at, n_fills, n_reports, why : the first message not applied, and what stands in its way (DONE: nothing is
-        left; TELL_TIME: it is an EXPIRE, which `expire_due` serves).
+        left; SCHEDULE: `expiring` is full; TELL_TIME: it is an EXPIRE, which `expire_due` serves).
     """
     state = book.state
     told = len(reports) > 0
@@ -178,8 +183,8 @@ def run_messages(book, queue, messages, start, slots, fates, fills, n_fills, rep
                 elif time_in_force not in (_IOC, _FOK):  # what may rest needs a place
                     if not m.fits(book, price):
                         return i, n_fills, n_reports, GROW_LEVELS
-                    if expires != 0 and room(queue) == 0:
-                        return i, n_fills, n_reports, GROW_QUEUE
+                    if expires != 0 and state[m.N_EXPIRING] == len(expiring):
+                        return i, n_fills, n_reports, SCHEDULE
                 slot = m.allocate(book, order_id, message.owner, message.side, price, left, time_in_force)
                 if slot < 0:
                     return i, n_fills, n_reports, GROW_ORDERS
@@ -195,7 +200,11 @@ def run_messages(book, queue, messages, start, slots, fates, fills, n_fills, rep
                 elif kind == m.CANCELLED:
                     reason = _OWN_ORDER
                 elif kind == m.RESTING and expires != 0:
-                    push(queue, expires, 0, slot, order_id, 0, 0)
+                    line = expiring[state[m.N_EXPIRING]]
+                    line.time_ns = expires
+                    line.order_id = order_id
+                    line.slot = slot
+                    state[m.N_EXPIRING] += 1
             fates[order_id] = kind
             if action == _MARKET:
                 price = np.int64(0)  # it has none
@@ -316,19 +325,37 @@ def _keep_resting(queue, fresh, event, fates):
             push(fresh, time_ns, 0, np.int64(record.slot), record.id, 0, 0)
 
 
-def compacted(queue: Queue, fates: np.ndarray) -> Queue:
-    """Return the queue without the orders that have ended, with at least half of it free.
+def _compacted(queue: Queue, fates: np.ndarray, n: int) -> Queue:
+    """Return the queue without the orders that have ended, with room for `n` more and at least half free.
 
     Raises ValueError beyond four million resting orders that expire.
     """
-    capacity = len(queue.records)
-    fresh = new_queue(capacity)
+    fresh = new_queue(len(queue.records))
     _keep_resting(queue, fresh, np.zeros(1, SCHEDULED), fates)
-    if room(fresh) < capacity // 2:
+    while room(fresh) < max(n, len(fresh.records) // 2):
+        capacity = len(fresh.records)
         if 2 * capacity > _MOST_WAITING:
             raise ValueError(f"more than {capacity} orders that expire rest at once; use fewer")
         fresh = grown(fresh)
     return fresh
+
+
+@entry
+def _schedule(book, queue, expiring, fates):
+    for k in range(book.state[m.N_EXPIRING]):
+        line = expiring[k]
+        if fates[line.order_id] == m.RESTING:
+            push(queue, line.time_ns, 0, line.slot, line.order_id, 0, 0)
+    book.state[m.N_EXPIRING] = 0
+
+
+def schedule(book: m.Book, queue: Queue, expiring: np.ndarray, fates: np.ndarray) -> Queue:
+    """Schedule the end of the orders in `expiring` that still rest; returns the queue, wider if need be."""
+    n = int(book.state[m.N_EXPIRING])
+    if room(queue) < n:
+        queue = _compacted(queue, fates, n)
+    _schedule(book, queue, expiring, fates)
+    return queue
 
 
 _PROBLEMS = (

@@ -128,6 +128,7 @@ LOW, HIGH = 6, 7  # every occupied price lies within; tightened only when the la
 FREE_HEAD, FREE_COUNT = 8, 9
 PREVENT_SELF_TRADE = 10  # the mode of orders that come without one
 NOW_NS = 11  # what time it is, for orders that expire
+N_EXPIRING = 12  # of those, how many have come to rest and are not scheduled yet
 STATE_SIZE = 16
 
 _ONE = np.uint64(1)

@@ -4,7 +4,7 @@
 the kernels that the simulated market runs.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,10 +32,12 @@ __all__ = ["MESSAGE", "REPORT", "MessageAction", "OrderBook", "OrderReport", "Re
 
 UNKNOWN = 0  # fate of an id that was never submitted
 _NOBODY_ASKS = np.zeros(0, REPORT)
+_NO_FILLS = np.zeros(0, FILL)
+_REASONS = tuple(Reason)
+_LEFT, _KIND, _REASON = (REPORT.names.index(name) for name in ("left", "kind", "reason"))  # pyright: ignore
 
 
-@dataclass(frozen=True, slots=True)
-class OrderReport:
+class OrderReport(NamedTuple):
     """What became of one order.
 
     Attributes
@@ -95,6 +97,7 @@ class OrderBook:
         self._fates = np.zeros(1024, np.uint8)
         self._fills = np.zeros(1024, FILL)
         self._reports = np.zeros(64, REPORT)
+        self._expiring = np.zeros(64, r.EXPIRING)
         self._next_id = 0
         self._message = np.zeros(1, MESSAGE)
         self._event = np.zeros(1, SCHEDULED)
@@ -168,7 +171,7 @@ class OrderBook:
         if _in_range("size", size) < 1:
             raise ValueError(f"size: {size} lots is not positive; to remove an order, cancel it")
         if self._slot_of(order_id) < 0:
-            return OrderReport(order_id, REJECTED, 0, self._fills[:0].copy(), Reason.NOT_RESTING)
+            return OrderReport(order_id, REJECTED, 0, _NO_FILLS, Reason.NOT_RESTING)
         return self._send((order_id, price, size, 0, 0, MessageAction.REPLACE, 0, 0, 0))
 
     def expire(self, now_ns: int) -> np.ndarray:
@@ -265,7 +268,8 @@ class OrderBook:
             raise ValueError(f"size: {size} lots is not positive")
         if not -(1 << 31) <= owner < 1 << 31:
             raise ValueError(f"owner: {owner} does not fit 32 bits")
-        mode = _mode("self_trade", mode)
+        if mode != ALLOW:
+            mode = _mode("self_trade", mode)
         order_id = self._next_id
         self._next_id += 1
         self._remember(self._next_id)
@@ -274,18 +278,19 @@ class OrderBook:
     def _send(self, message: tuple) -> OrderReport:
         self._message[0] = message
         n_fills, n_reports = self._apply(self._message, told=True)
-        order_id, fills = message[0], self._fills[:n_fills].copy()
-        last = self._reports[n_reports - 1]
-        refused = last["kind"] == ReportKind.REFUSED
-        fate = REJECTED if refused else int(self._fates[order_id])
-        return OrderReport(
-            order_id, fate, int(fills["size"].sum()), fills, Reason(last["reason"]), int(last["left"])
-        )
+        order_id = message[0]
+        fills, filled = _NO_FILLS, 0
+        if n_fills:
+            fills = self._fills[:n_fills].copy()
+            filled = int(fills["size"].sum())
+        last = self._reports.item(n_reports - 1)
+        fate = REJECTED if last[_KIND] == ReportKind.REFUSED else self._fates.item(order_id)
+        return OrderReport(order_id, fate, filled, fills, _REASONS[last[_REASON]], last[_LEFT])
 
     def _process(self, messages: np.ndarray, *, told: bool) -> tuple[np.ndarray, np.ndarray]:
         messages = np.ascontiguousarray(messages, MESSAGE)
         if not len(messages):
-            return self._fills[:0].copy(), _NOBODY_ASKS
+            return _NO_FILLS, _NOBODY_ASKS
         highest = r.highest_id(messages)
         self._remember(highest + 1)
         r.check_messages(messages, self._fates.copy(), int(self._book.state[m.NOW_NS]))
@@ -311,8 +316,10 @@ class OrderBook:
             reports = self._reports if told else _NOBODY_ASKS
             memory = self._slots, self._fates, self._fills
             at, n_fills, n_reports, why = r.run_messages(
-                self._book, self._queue, messages, at, *memory, n_fills, reports, n_reports
+                self._book, messages, at, *memory, n_fills, reports, n_reports, self._expiring
             )
+            if self._book.state[m.N_EXPIRING]:
+                self._queue = r.schedule(self._book, self._queue, self._expiring, self._fates)
             if why == r.DONE:
                 return n_fills, n_reports
             if why == r.GROW_FILLS:
@@ -323,8 +330,8 @@ class OrderBook:
                 self._book = m.grow_levels(self._book, int(messages[at]["price"]))
             elif why == r.GROW_REPORTS:
                 self._grow_reports(2 * len(self) + 2)
-            elif why == r.GROW_QUEUE:
-                self._queue = r.compacted(self._queue, self._fates)
+            elif why == r.SCHEDULE:
+                self._expiring = np.zeros(2 * len(self._expiring), r.EXPIRING)
             else:
                 n_reports = self._let_expire(int(messages[at]["time_ns"]), at, n_reports, told=told)
                 at += 1
