@@ -147,7 +147,7 @@ class MarketChoice:
         total = seconds if seconds is not None else 60.0 * (default_minutes if minutes is None else minutes)
         return MarketChoice(populations, 1 if seed is None else seed, max(round(total * 1e9), 1))
 
-    def tapes(self) -> Iterator[Tape]:
+    def tapes(self, *, record_orders: bool = False) -> Iterator[Tape]:
         """Run the markets one after the other, telling on the standard error how far they are."""
         from rich.console import Console
 
@@ -157,7 +157,7 @@ class MarketChoice:
             for population in self.populations:
                 name = population.instrument.id
                 with running(name):
-                    tape = Market(population, self.seed).run(
+                    tape = Market(population, self.seed, record_orders=record_orders).run(
                         self.duration_ns,
                         progress=lambda share, name=name: status.update(f"{name}: {share:.0%}"),
                     )

@@ -20,7 +20,13 @@ from .market import Tape, TapeStats
 __all__ = ["TapeFileError", "load_tape", "tape_bytes"]
 
 _SCHEMA = "apex.tape/1"
-_ARRAYS = {"events": EVENT, "trades": w.TRADE, "accounts": w.ACCOUNT, "value": w.SAMPLE}
+_ARRAYS = {
+    "events": EVENT,
+    "trades": w.TRADE,
+    "accounts": w.ACCOUNT,
+    "value": w.SAMPLE,
+    "orders": w.ORDER_EVENT,
+}
 
 
 class TapeFileError(ValueError):
