@@ -369,6 +369,16 @@ def test_no_order_is_smaller_than_the_venue_takes(monkeypatch):
     assert min(size for _, size in sizes) < 75  # 0.05 BTC is worth 3,000: the notional decides, at 67 lots
 
 
+def test_what_would_be_too_small_to_send_goes_with_the_last_slice():
+    instrument = msgspec.structs.replace(BTC.instrument, min_qty=0.05)
+    population = BTC.replace(instrument=instrument, loss=0.0)
+    settings = ExecutionSettings(population=population, size_usd=7_300.0, slices=10)  # 0.12 BTC and a little
+    task = ExecutionTask(settings)
+    _, _, progresses = play(task, np.random.default_rng(1), lambda _: CROSS)
+    assert 0.10 < progresses[0].parent < 0.15
+    assert [p.filled for p in progresses] == [0.0, 0.05, progresses[0].parent]
+
+
 def test_a_rest_too_small_to_send_is_charged_at_the_touch():
     instrument = msgspec.structs.replace(BTC.instrument, min_qty=0.1)
     settings = replace(SHORT, population=BTC.replace(instrument=instrument), slices=2, size_usd=20_000.0)
