@@ -79,10 +79,13 @@ from apex_nautilus.engine.network import (
 from apex_nautilus.engine.queue_fill_model import QueueFillModel, QueueModule, QueueModuleConfig
 from apex_nautilus.engine.records import FillRecord, TradeRecord
 from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
+from apex_nautilus.engine.trade_files import Execution, read_events, read_executions, read_settings, sessions
+from apex_nautilus.engine.trade_log import LOG_FOLDER, TradeLogger, TradeLoggerConfig, trade_log_config
 
 __all__ = [
     "AGENT_TOPIC",
     "BAR_CLOCKS",
+    "LOG_FOLDER",
     "NETWORK_TIMEOUT",
     "TOUCH_CLOCK",
     "AgentConfig",
@@ -104,6 +107,7 @@ __all__ = [
     "Delay",
     "Entry",
     "EventDecoder",
+    "Execution",
     "Feed",
     "FeedAgent",
     "FeedHub",
@@ -125,6 +129,8 @@ __all__ = [
     "Subscribe",
     "Subscription",
     "TouchFillModel",
+    "TradeLogger",
+    "TradeLoggerConfig",
     "TradeRecord",
     "VenueConfig",
     "absolute_bars",
@@ -148,12 +154,17 @@ __all__ = [
     "open_engine",
     "parse_time",
     "read_config",
+    "read_events",
+    "read_executions",
+    "read_settings",
     "remove_if_flat",
     "run_backtest",
     "run_market",
+    "sessions",
     "spawn",
     "spec_of",
     "summary",
+    "trade_log_config",
     "with_network",
     "write_report",
 ]

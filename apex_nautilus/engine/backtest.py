@@ -15,6 +15,7 @@ import numpy as np
 from nautilus_trader.backtest.config import BacktestRunConfig
 from nautilus_trader.backtest.engine import BacktestEngine
 from nautilus_trader.backtest.node import BacktestNode
+from nautilus_trader.common.config import ImportableActorConfig
 from nautilus_trader.core.data import Data
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.model.objects import Currency
@@ -38,6 +39,7 @@ from apex_nautilus.engine.market_data import batches, data_span
 from apex_nautilus.engine.marks import MarkKeeper
 from apex_nautilus.engine.records import FillRecord, TradeRecord
 from apex_nautilus.engine.strategy_source import source_file
+from apex_nautilus.engine.trade_log import trade_log_config
 from apex_nautilus.risk import BarCosts
 from apex_nautilus.risk.cost_file import decode_cost_file
 from apex_nautilus.store import LedgerWriter, StoreError, check_name, write_atomic
@@ -210,26 +212,51 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
     if lo > hi:
         missing = "book" if bars is None else "bar"
         raise ConfigError(f"start, end: the catalog {config.catalog} has no {missing} in this span")
-    with open_engine(_nautilus(config, bars)) as engine:
-        account_start = _balance(engine, config)
-        span = {"start_ns": start_ns, "end_ns": end_ns, "chunk_size": config.chunk_size}
-        if bars is None:
-            market = batches(config.catalog, config.instrument_ids, **span)
-        else:
-            market = bar_batches(config.catalog, bars.paths, costs=bars.costs, **span)
-        objects = run_market(engine, market)
-        result = BacktestResult(
-            run_id=final.name if final else (run_id or config.name),
-            folder=final,
-            start_ns=lo,
-            end_ns=hi,
-            objects=objects,
-            account_change=_balance(engine, config) - account_start,
-            agents=_agent_results(engine),
-        )
-    if final is not None:
-        _write_run(final, config, result)
+    with _staging(final) as staging:
+        with open_engine(_nautilus(config, bars, staging)) as engine:
+            account_start = _balance(engine, config)
+            span = {"start_ns": start_ns, "end_ns": end_ns, "chunk_size": config.chunk_size}
+            if bars is None:
+                market = batches(config.catalog, config.instrument_ids, **span)
+            else:
+                market = bar_batches(config.catalog, bars.paths, costs=bars.costs, **span)
+            objects = run_market(engine, market)
+            result = BacktestResult(
+                run_id=final.name if final else (run_id or config.name),
+                folder=final,
+                start_ns=lo,
+                end_ns=hi,
+                objects=objects,
+                account_change=_balance(engine, config) - account_start,
+                agents=_agent_results(engine),
+            )
+        if final is not None:
+            _write_run(final, config, result)
     return result
+
+
+@contextmanager
+def _staging(final: Path | None) -> Iterator[Path | None]:
+    """The folder in which a run is written until it is complete, and named by `final` only then.
+
+    The trade log is in it from the first order on, and stays there when the process is killed, until the next
+    run of that name begins. An error removes the folder.
+    """
+    if final is None:
+        yield None
+        return
+    staging = _staging_of(final)
+    shutil.rmtree(staging, ignore_errors=True)  # what a killed run left behind
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _staging_of(final: Path) -> Path:
+    return final.parent / f".{final.name}.writing"
 
 
 class BarRun(NamedTuple):
@@ -264,7 +291,7 @@ def bar_run(catalog: str, instrument_ids: Sequence[str], bars: BarsConfig) -> Ba
     return BarRun(paths, costs)
 
 
-def _nautilus(config: BacktestConfig, bars: BarRun | None) -> BacktestRunConfig:
+def _nautilus(config: BacktestConfig, bars: BarRun | None, staging: Path | None) -> BacktestRunConfig:
     quotes = {_quote_of(config.catalog, i) for i in config.instrument_ids}
     if len(quotes) > 1:
         raise ConfigError(
@@ -285,12 +312,19 @@ def _nautilus(config: BacktestConfig, bars: BarRun | None) -> BacktestRunConfig:
                 for i in config.instrument_ids
             ),
             marks_config(config.mark_s),
+            *([] if staging is None else [_trade_log(config, staging)]),
         ],
         bar_paths=None if bars is None else bars.paths,
         bar_costs=None if bars is None else bars.costs,
         network=config.network,
         strategies=[agent_config(a, f"{i + 1:03d}") for i, a in enumerate(config.agents)],
     )
+
+
+def _trade_log(config: BacktestConfig, staging: Path) -> ImportableActorConfig:
+    session = staging.name.removeprefix(".").removesuffix(".writing")
+    settings = msgspec.to_builtins(msgspec.structs.replace(config, runs=".."))
+    return trade_log_config(staging, session=session, desk=config.name, settings=settings)
 
 
 def _quote_of(catalog: str, instrument_id: str) -> str:
@@ -355,11 +389,8 @@ def _run_folder(config: BacktestConfig, run_id: str | None) -> Path:
 
 
 def _write_run(final: Path, config: BacktestConfig, result: BacktestResult) -> None:
-    """Write everything into a folder beside the final one, then rename it into place."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    staging = final.parent / f".{final.name}.writing"
-    shutil.rmtree(staging, ignore_errors=True)  # what a killed run left behind
-    staging.mkdir(parents=True)
+    """Write everything else into the folder beside the final one, then rename it into place."""
+    staging = _staging_of(final)
     (staging / "genomes").mkdir()
     (staging / "ledger").mkdir()
     (staging / "marks").mkdir()
