@@ -7,14 +7,22 @@ what does not moves to ``rejected/`` with the reason beside it. Both are renames
 claim that a crash left behind is taken up by the next poll.
 
 Writers write under a name that ends in ``.tmp`` or ``.part`` or begins with a dot, and rename when the file
-is whole: such names are left alone.
+is whole: such names are left alone. A writer that knows nothing of this and writes under the final name is
+waited for as long as it holds the file open, where the system can tell (Linux, local file systems): what it
+has not written yet is not held against it.
+
+Many files at once cost little more than one: a batch is decided, flushed to the disk together, and then
+moved.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import re
+import signal
 import stat
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -23,7 +31,7 @@ from time import perf_counter_ns
 import msgspec
 
 from apex_nautilus.genome import Genome, GenomeError, compile_genome, decode
-from apex_nautilus.store import CatalogLayout, move, write_atomic
+from apex_nautilus.store import CatalogLayout, fault_point, fsync_directory
 
 __all__ = ["MAX_BYTES", "Arrival", "Intake", "is_unfinished"]
 
@@ -33,6 +41,7 @@ CLOCKS = ("book", "1s")
 """Clocks of an arena on order books."""
 _CLAIM = ".taken-"
 _UNFINISHED = (".tmp", ".part")
+_BATCH = 64
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}")
 
 
@@ -52,6 +61,16 @@ class Arrival(msgspec.Struct, frozen=True):
 def is_unfinished(name: str) -> bool:
     """Whether `name` belongs to a writer still: hidden, ``*.tmp`` or ``*.part``."""
     return name.startswith(".") or name.endswith(_UNFINISHED)
+
+
+class _Decision(msgspec.Struct, frozen=True):
+    """What is to become of a claimed file: a genome is taken, None is refused for the reason."""
+
+    name: str
+    claim: Path
+    genome: Genome | None
+    reason: str
+    micros: float
 
 
 class Intake:
@@ -96,10 +115,11 @@ class Intake:
         list of Arrival
             One for each file taken by this call, refused ones included.
         """
-        found = sorted(p.name for p in self._layout.incoming.iterdir())
+        found = sorted(os.listdir(self._layout.incoming))
         # What a crash left claimed comes first.
         names = [n for n in found if n.startswith(_CLAIM)] + [n for n in found if not is_unfinished(n)]
         arrivals: list[Arrival] = []
+        batch: list[_Decision] = []
         taken: dict[str, str] = {}
         seen: set[str] = set()
         for name in names:
@@ -109,13 +129,17 @@ class Intake:
             if claimed is None:
                 continue
             seen.add(claimed)
-            arrival = self._take(claimed, lambda genome_id: taken.get(genome_id) or living(genome_id))
-            if arrival is None:
+            decision = self._decide(claimed, lambda genome_id: taken.get(genome_id) or living(genome_id))
+            if decision is None:
                 continue
-            if arrival.genome is not None:
-                taken[arrival.genome.id] = f"in shadow ({arrival.path.name})"
-            arrivals.append(arrival)
-        return arrivals
+            if decision.genome is not None:
+                target = self._layout.challenger_name(decision.genome.id)
+                taken[decision.genome.id] = f"in shadow ({target})"
+            batch.append(decision)
+            if len(batch) >= _BATCH:
+                arrivals += self._carry_out(batch)
+                batch = []
+        return arrivals + self._carry_out(batch)
 
     def _claim(self, found: str, seen: Collection[str]) -> str | None:
         """Rename an entry to a claim; return its plain name, or None where it is not to be had now: one of
@@ -127,15 +151,21 @@ class Intake:
             return name
         if name in seen or os.path.lexists(claim):
             return None  # the next poll takes this one
+        if _is_being_written(incoming / found):
+            return None
         try:
             os.rename(incoming / found, claim)
         except FileNotFoundError:
             return None  # renamed or withdrawn by its writer between listing and claim
         return name
 
-    def _take(self, name: str, living: Callable[[str], str | None]) -> Arrival | None:
+    def _decide(self, name: str, living: Callable[[str], str | None]) -> _Decision | None:
         claim = self._layout.incoming / (_CLAIM + name)
+        # Nobody can open it by its old name any more: one look is enough.
+        if _is_being_written(claim):
+            return None
         started = perf_counter_ns()
+        genome, reason = None, ""
         try:
             genome = self.read(claim, name)
             where = living(genome.id)
@@ -146,14 +176,49 @@ class Intake:
         except FileNotFoundError:
             return None
         except (GenomeError, OSError, ValueError) as error:
-            path = self._reject(claim, name, str(error))
-            return Arrival(name, path, None, str(error), (perf_counter_ns() - started) / 1e3)
-        micros = (perf_counter_ns() - started) / 1e3
-        folder = self._layout.challengers(genome.instrument_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        target = self._layout.challenger_file(genome.instrument_id, genome.id)
-        move(claim, target)
-        return Arrival(name, target, genome, "", micros)
+            genome, reason = None, str(error)
+        return _Decision(name, claim, genome, reason, (perf_counter_ns() - started) / 1e3)
+
+    def _carry_out(self, batch: list[_Decision]) -> list[Arrival]:
+        """Move what was decided. Contents are on the disk before any name points at them, names when it
+        returns; a crash in between leaves claims, which are decided again."""
+        written, moves = [], []
+        for decision in batch:
+            if decision.genome is not None:
+                folder = self._layout.challengers(decision.genome.instrument_id)
+                folder.mkdir(parents=True, exist_ok=True)
+                target = self._layout.challenger_file(decision.genome.instrument_id, decision.genome.id)
+                written.append(decision.claim)
+            else:
+                target = self._free(decision.name)
+                reason = target.with_name(target.name + ".reason.txt")
+                reason.write_text(decision.reason + "\n", encoding="utf-8", errors="backslashreplace")
+                written.append(reason)
+            moves.append(target)
+        # The journal is committed by the first of these; the others find little left to do.
+        for path in written:
+            _flush(path)
+        fault_point("intake.flushed")
+        arrivals = []
+        for decision, target in zip(batch, moves, strict=True):
+            # Whatever it is: a link itself is moved and never followed.
+            os.rename(decision.claim, target)
+            fault_point("intake.moved")
+            arrivals.append(Arrival(decision.name, target, decision.genome, decision.reason, decision.micros))
+        for folder in dict.fromkeys(
+            [self._layout.incoming, *(path.parent for path in moves)] if moves else ()
+        ):
+            fsync_directory(folder)
+        return arrivals
+
+    def _free(self, name: str) -> Path:
+        """A name in ``rejected/`` that neither a file nor a reason bears."""
+        target = self._layout.rejected / name
+        count = 1
+        while os.path.lexists(target) or os.path.lexists(f"{target}.reason.txt"):
+            count += 1
+            target = self._layout.rejected / f"{count}-{name}"
+        return target
 
     def read(self, path: Path, name: str) -> Genome:
         """Read and check the genome in the file at `path`, called `name` in messages.
@@ -187,18 +252,6 @@ class Intake:
         compile_genome(genome)
         return genome
 
-    def _reject(self, claim: Path, name: str, reason: str) -> Path:
-        target = self._layout.rejected / name
-        count = 1
-        while target.exists() or target.is_symlink():
-            count += 1
-            target = self._layout.rejected / f"{count}-{name}"
-        # The reason first: a crash in between leaves a claim to be refused again, never a file without its
-        # reason.
-        write_atomic(target.with_name(target.name + ".reason.txt"), (reason + "\n").encode())
-        os.rename(claim, target)  # whatever it is: a link itself is moved and never followed
-        return target
-
 
 def _read_regular(path: Path, name: str) -> bytes:
     """Read at most `MAX_BYTES`, never through a link and never from a pipe (which would block)."""
@@ -213,6 +266,39 @@ def _read_regular(path: Path, name: str) -> bytes:
     if len(data) > MAX_BYTES:
         raise GenomeError(f"is larger than {MAX_BYTES} bytes", source=name)
     return data
+
+
+def _is_being_written(path: Path) -> bool:
+    """Whether a process has the file open for writing: the system then refuses a lease on it.
+
+    False where that cannot be told: another file system, another owner, or no regular file.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        # Who opens it while the lease is held makes the system tell us; by a signal that is ignored, not by
+        # the usual one, which would end the process.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _plain(name: str) -> str:
