@@ -1,7 +1,7 @@
 """Six agents on an imperfect network against Nautilus without any strategy, on the same recorded book.
 
 Ours: six `GenomeStrategy` on one feed hub, with equity marks, late and lost commands, late and lost market
-data and fills by place in the queue. The peer: a `BacktestNode` of the same venue that is given the same level
+data and fills by place in the queue. The peer: a `BacktestNode` of the same venue, given the same level
 changes and trades, with logging bypassed and nobody subscribed, the least that Nautilus does with such data.
 Both read the same catalog. The second peer is the same engine fed as ours is, one object a batch: what the
 batches gain is not counted there. An event is a level change or a trade.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from nautilus_trader.common.actor import Actor
@@ -18,17 +20,35 @@ from apex_nautilus.engine import (
     Phase,
     batches,
     hub_config,
+    load_config,
     nautilus_config,
     open_engine,
+    run_backtest,
     run_market,
 )
 from apex_nautilus.engine.network import stable_key
+from apex_nautilus.genome import Genome, encode, sealed
+from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Feature, Node, Platt, Sizing
 from apex_nautilus.sim import LatencyModel
 from apex_nautilus.sim.latency import CANCEL, ORDER
 
 CASH = 100_000.0
 LONG = (0, 1, 0.5, 60030.0, 59990.0, 60_000)
 BTC_ID = InstrumentId.from_str(BTC.id)
+
+
+GENOME = sealed(
+    Genome(
+        instrument_id=BTC.id,
+        clock="book",
+        features=("ofi_1", "clv"),
+        signal=Node("mul", (Node(Feature(0)), Node(Constant(3.0)))),
+        confidence=Node(Feature(1)),
+        calibration=Platt(a=0.0, b=3.0),
+        bracket=Bracket(stop=BpsStop(value=3.0), max_hold_s=1.0, reward_risk=5.0),
+        sizing=Sizing(kelly_fraction=0.5),
+    )
+)
 
 
 class Auditor(Actor):
@@ -222,3 +242,42 @@ def test_with_everything_on_no_position_is_without_an_owner_and_a_run_repeats(fi
         assert sum(a.timeouts for a in team) > 10
         assert sum(len(a.trades) for a in team) >= 40
     assert runs[0] == runs[1]
+
+
+def test_genomes_run_late_and_their_profits_add_up_to_the_accounts_change(tmp_path):
+    """The whole path of a configuration file, with a genome that trades at nearly every book."""
+    write_events(tmp_path / "market", BTC, wandering_market(4, 1500))
+    (tmp_path / "genome.json").write_bytes(encode(GENOME))
+    agents = [
+        {"slot": slot, "instrument_id": BTC.id, "genome": "genome.json", "legs": legs, "capital": 20_000.0}
+        for slot, legs in (("a", "native"), ("b", "emulated"))
+    ]
+    results = {}
+    for name, more in {
+        "prompt": {},
+        "late": {"network": {"seed": 1, "loss": 0.05, "timeout_ms": 100.0, "feed": {"mu": 9.0}}},
+    }.items():
+        text = {"schema": "apex.backtest/1", "name": name, "catalog": "market", "agents": agents, **more}
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({**text, "venue": {"fills": "queue"}}))
+        results[name] = [run_backtest(load_config(path), write=False) for _ in range(2)]
+    for first, second in results.values():
+        assert first.account_change == pytest.approx(
+            sum(a.balance - a.capital for a in first.agents), abs=0.005
+        )
+        assert [a.fills for a in first.agents] == [a.fills for a in second.agents]
+        assert all(len(a.trades) > 30 for a in first.agents)
+    prompt, late = results["prompt"][0], results["late"][0]
+    books = set(wandering_market(4, 1500)["ts_init_ns"].tolist())
+    entries = {
+        r[0].run_id: [f.ts_ns for f in r[0].agents[0].fills if f.role == "entry"] for r in results.values()
+    }
+    assert all(ts in books for ts in entries["prompt"])
+    assert not any(ts in books for ts in entries["late"])
+    assert [a.equity for a in late.agents] != [a.equity for a in prompt.agents]
+
+
+def test_the_shipped_configuration_has_a_network_and_queues(root):
+    config = load_config(root / "configs" / "backtest" / "network.json")
+    assert config.network == NetworkConfig(seed=1)
+    assert config.venue.fills == "queue"
