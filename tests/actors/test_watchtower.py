@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apex_nautilus.actors.watchtower import Limits, TrialBook, Trials, Vitals, judge
+from apex_nautilus.actors import watchtower
+from apex_nautilus.actors.watchtower import (
+    Limits,
+    TrialBook,
+    Trials,
+    Vitals,
+    Watchtower,
+    judge,
+    past_returns,
+)
+from apex_nautilus.stats import Moments, expected_maximum_sharpe, probabilistic_sharpe_ratio
+from apex_nautilus.store import LedgerRecord
 
 NOBODY = Trials(0, 0.0)
 
@@ -111,9 +122,145 @@ def test_unknown_numbers_are_refused_and_not_judged_alive(vitals):
         {"min_trades": 2},
         {"window": 10},
         {"decay_psr": 1.0},
+        {"decay_dsr": -0.1},
         {"promotion_dsr": 0.0},
     ],
 )
 def test_impossible_limits_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Limits(**wrong)
+
+
+def lives(seed: int, agents: int = 6, trades: int = 260):
+    rng = np.random.default_rng(seed)
+    drift = rng.uniform(-0.006, 0.006, agents)
+    return {
+        f"a{k}": np.where(rng.random(trades) < 0.25 + 10 * drift[k], 0.03, -0.01).round(6).tolist()
+        for k in range(agents)
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_tower_that_carries_its_sums_judges_as_one_that_reckons_anew(seed):
+    limits = Limits(min_trades=10, window=40, promotion_dsr=0.9)
+    tower, book = Watchtower(limits), TrialBook()
+    returns = lives(seed)
+    for n in range(1, 260):
+        for name, values in returns.items():
+            tower.record(name, values[n - 1])
+            book.record(name, values[:n], limits)
+            ours = tower.judge(name, 150.0, 200.0, 6.0)
+            slow = judge(Vitals(150.0, 200.0, 6.0, values[:n]), limits, book.trials())
+            assert (ours.kind, ours.trades, ours.judged, ours.trials) == (
+                slow.kind, slow.trades, slow.judged, slow.trials
+            )  # fmt: skip
+            for field in ("sharpe", "skew", "kurtosis", "psr", "dsr", "benchmark", "trials_variance"):
+                mine, theirs = getattr(ours, field), getattr(slow, field)
+                assert mine == pytest.approx(theirs, rel=1e-7, abs=1e-9, nan_ok=True)
+
+
+def test_the_numbers_of_a_verdict_make_it_again():
+    """What is in the line is enough for skfolio to come to the same PSR and DSR."""
+    measures = pytest.importorskip("skfolio.measures")
+    limits = Limits(window=60)
+    returns = lives(9, agents=1)["a0"]
+    trials = [0.05, -0.1, 0.2, 0.0, 0.12]
+    book = TrialBook()
+    for k, ratio in enumerate(trials):
+        book.put(f"t{k}", ratio)
+    verdict = judge(Vitals(200.0, 200.0, 6.0, returns), limits, book.trials())
+    shape = {"skew": verdict.skew, "kurtosis": verdict.kurtosis}
+    again = probabilistic_sharpe_ratio(verdict.sharpe, verdict.judged, benchmark=verdict.benchmark, **shape)
+    assert verdict.dsr == again
+    assert verdict.benchmark == expected_maximum_sharpe(verdict.trials_variance, verdict.trials)
+    window = np.array(returns[-60:])
+    # skfolio's ratio has the sample deviation in it; for equal ratios the probabilities are equal.
+    stretched = window + window.mean() * (math.sqrt(60 / 59) - 1.0)
+    theirs = measures.probabilistic_sharpe_ratio(stretched, benchmark_sharpe_ratio=0.0)
+    assert verdict.psr == pytest.approx(theirs, abs=1e-9)
+    assert verdict.dsr == pytest.approx(measures.deflated_sharpe_ratio(stretched, np.array(trials)), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sharpe", "n", "skew", "kurtosis", "trials", "psr", "dsr"),
+    [
+        (0.458, 24, 0.0, 3.0, Trials(1, 0.0), 0.9817, 0.9817),
+        (0.458, 24, -2.448, 10.164, Trials(1, 0.0), 0.9134, 0.9134),
+        (2.5 / math.sqrt(250), 1250, -3.0, 10.0, Trials(100, 0.5 / 250), None, 0.9004),
+        (2.5 / math.sqrt(250), 1250, -3.0, 10.0, Trials(46, 0.5 / 250), None, 0.9505),
+        (2.5 / math.sqrt(250), 1250, 0.0, 3.0, Trials(88, 0.5 / 250), None, 0.9505),
+    ],
+)
+def test_a_verdict_has_the_values_of_the_papers(sharpe, n, skew, kurtosis, trials, psr, dsr):
+    shape = Moments(n, sharpe, 1.0, sharpe, skew, kurtosis)
+    limits = Limits(min_trades=20, window=2000)
+    verdict = watchtower._verdict(200.0, 200.0, 6.0, n, shape, limits, trials)
+    assert psr is None or round(verdict.psr, 4) == psr
+    assert round(verdict.dsr, 4) == dsr
+
+
+def test_decay_by_the_deflated_ratio_is_off_unless_asked_for():
+    rng = np.random.default_rng(5)
+    returns = 0.001 + 0.01 * rng.standard_normal(100)
+    crowd = Trials(500, 0.09)
+    assert judge(Vitals(210.0, 200.0, 6.0, returns), Limits(), crowd).kind == "live"
+    verdict = judge(Vitals(210.0, 200.0, 6.0, returns), Limits(decay_dsr=0.02), crowd)
+    assert verdict.kind == "decay"
+    assert "500 trials" in verdict.reason
+
+
+def test_between_two_trades_only_equity_is_looked_at_and_a_death_has_all_numbers():
+    tower = Watchtower(Limits(min_trades=5))
+    for returned in (0.01, -0.01, 0.02, 0.01, 0.03, -0.01):
+        tower.record("a", returned)
+    first, between = (tower.judge("a", 180.0, 200.0, 6.0) for _ in range(2))
+    assert math.isfinite(first.dsr)
+    assert math.isnan(between.dsr)
+    death = tower.judge("a", 90.0, 200.0, 6.0)
+    assert (death.kind, death.trades, death.judged) == ("drawdown", 6, 6)
+    assert death.psr == first.psr
+
+
+def test_the_dead_and_the_agents_of_earlier_runs_stay_trials():
+    tower = Watchtower(Limits(min_trades=3))
+    tower.restore([[0.1, -0.1, 0.2], [0.5]])
+    tower.record("a", 0.1)
+    tower.judge("a", 200.0, 200.0, 6.0)
+    tower.forget("a")
+    assert tower.trials.trials().count == 3
+    tower.restore([[]])
+    assert tower.trials.trials().count == 4
+
+
+def test_earlier_lives_are_read_from_births_and_fills():
+    def line(seq, kind, **fields):
+        return LedgerRecord(seq, seq, "arena", kind, fields)
+
+    lines = [
+        line(0, "birth", agent="a", capital=200.0),
+        line(1, "fill", agent="a", position=1.0, cash=199.0),
+        line(2, "fill", agent="a", position=0.0, cash=210.0),
+        line(3, "birth", agent="b", capital=200.0),
+        line(4, "fill", agent="a", position=-1.0, cash=209.0),
+        line(5, "fill", agent="a", position=0.0, cash=199.5),
+        line(6, "birth", agent="a", capital=200.0),  # the next run uses the name again
+        line(7, "fill", agent="a", position=0.0, cash=220.0),
+    ]
+    first, second, third = past_returns(lines)
+    assert first == [pytest.approx(0.05), pytest.approx(-0.05)]
+    assert second == []
+    assert third == [pytest.approx(0.1)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(-2.0, 2.0)), min_size=1, max_size=400))
+def test_the_variance_of_the_trials_is_that_of_their_latest_ratios(changes):
+    book, latest = TrialBook(), {}
+    for agent, ratio in changes:
+        book.put(str(agent), ratio)
+        latest[agent] = ratio
+    expected = np.var(list(latest.values()), ddof=1) if len(latest) > 1 else 0.0
+    assert book.trials().count == len(latest)
+    assert book.trials().variance == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    with pytest.raises(ValueError, match="finite"):
+        book.put("x", math.nan)
