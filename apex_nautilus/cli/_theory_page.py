@@ -88,6 +88,18 @@ class Point:
         }
 
 
+def _ticks(low: float, high: float) -> list[float]:
+    """Powers of ten within bounds; 1, 2 and 5 times them where those would be fewer than three."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for factors in ((1.0,), (1.0, 2.0, 5.0)):
+        every = [f * 10.0**power for power in powers for f in factors]
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks
+
+
 class _Panel:
     """A frame with logarithmic axes."""
 
@@ -100,22 +112,20 @@ class _Panel:
             f'<rect x="{left:.0f}" y="{self._top:.0f}" width="{self._width:.0f}" height="{self._height:.0f}" '
             'fill="none" stroke="#999"/>',
         ]
-        for power in range(math.ceil(self._x[0]), math.floor(self._x[1]) + 1):
-            at = self.x(10.0**power)
+        for value in _ticks(*x):
+            at = self.x(value)
+            self._rule(at, self._top, at, bottom)
             self.parts.append(
-                f'<line x1="{at:.1f}" y1="{self._top:.0f}" x2="{at:.1f}" y2="{bottom:.0f}" stroke="#eee"/>'
+                f'<text x="{at:.1f}" y="{bottom + 16:.0f}" text-anchor="middle">{value:g}</text>'
             )
-            self.parts.append(
-                f'<text x="{at:.1f}" y="{bottom + 16:.0f}" text-anchor="middle">{10.0**power:g}</text>'
-            )
-        for power in range(math.ceil(self._y[0]), math.floor(self._y[1]) + 1):
-            at = self.y(10.0**power)
-            self.parts.append(
-                f'<line x1="{left:.0f}" y1="{at:.1f}" x2="{right:.0f}" y2="{at:.1f}" stroke="#eee"/>'
-            )
-            self.parts.append(
-                f'<text x="{left - 6:.0f}" y="{at + 4:.1f}" text-anchor="end">{10.0**power:g}</text>'
-            )
+        for value in _ticks(*y):
+            at = self.y(value)
+            self._rule(left, at, right, at)
+            self.parts.append(f'<text x="{left - 6:.0f}" y="{at + 4:.1f}" text-anchor="end">{value:g}</text>')
+
+    def _rule(self, x1: float, y1: float, x2: float, y2: float) -> None:
+        place = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+        self.parts.append(f'<line {place} stroke="#eee"/>')
 
     def x(self, value: float) -> float:
         return self._left + self._width * (math.log10(value) - self._x[0]) / (self._x[1] - self._x[0])
