@@ -43,7 +43,8 @@ from apex_nautilus.store.job_queue import (
     RecycleJob,
 )
 from apex_nautilus.store.layout import CatalogLayout, check_name
-from apex_nautilus.store.ledger import LedgerRecord, LedgerWriter, read_all, read_ledger
+from apex_nautilus.store.ledger import LedgerWriter
+from apex_nautilus.store.ledger_reader import LedgerReader, LedgerRecord, iterate_all, read_all, read_ledger
 from apex_nautilus.store.open_queue import open_queue
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "JobQueue",
     "JobStatus",
     "LedgerError",
+    "LedgerReader",
     "LedgerRecord",
     "LedgerWriter",
     "LiveEvidence",
@@ -75,6 +77,7 @@ __all__ = [
     "genome_fields",
     "holds",
     "install",
+    "iterate_all",
     "list_champions",
     "move",
     "next_epoch",

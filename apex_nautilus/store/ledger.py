@@ -22,31 +22,12 @@ import msgspec
 import numpy as np
 
 from apex_nautilus.store.atomic import fsync_directory
-from apex_nautilus.store.errors import NOT_JSON, LedgerError
+from apex_nautilus.store.errors import LedgerError
 from apex_nautilus.store.faults import fault_point
 from apex_nautilus.store.layout import check_name
+from apex_nautilus.store.ledger_reader import LedgerReader, LedgerRecord, read_all, read_ledger
 
 __all__ = ["LedgerRecord", "LedgerWriter", "read_all", "read_ledger"]
-
-
-class LedgerRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of a ledger.
-
-    Attributes
-    ----------
-    seq : 0, 1, 2, ... without gaps in one file.
-    ts_ns : engine time (nanoseconds since 1970, UTC) as given by the writer's clock.
-    writer : who wrote it; also the file's name.
-    kind : what happened, for example ``trial``, ``verdict``, ``swap``.
-    fields : the numbers it was made from. A NaN or infinity given to `append` is read back as None (JSON has
-        neither).
-    """
-
-    seq: int
-    ts_ns: int
-    writer: str
-    kind: str
-    fields: dict[str, Any]
 
 
 def _plain(value: Any) -> Any:
@@ -64,7 +45,6 @@ def _plain(value: Any) -> Any:
 
 # Sorted keys: the same record is the same bytes, whatever order the caller's mapping had.
 _encoder = msgspec.json.Encoder(enc_hook=_plain, order="sorted")
-_decoder = msgspec.json.Decoder(LedgerRecord)
 
 
 class LedgerWriter:
@@ -200,83 +180,15 @@ class LedgerWriter:
             self._descriptor = -1
 
     def _continue_after_last_whole_line(self) -> int:
-        content = self.path.read_bytes()
-        records, whole = _parse(content, self.path)
-        if records and records[0].writer != self.writer:
-            raise LedgerError(
-                f"{self.path}: written by {records[0].writer!r}, not by {self.writer!r}; "
-                "each writer needs its own file"
-            )
-        if whole < len(content):
-            os.ftruncate(self._descriptor, whole)
+        reader = LedgerReader(self.path)
+        for record in reader.new():
+            if record.seq == 0 and record.writer != self.writer:
+                raise LedgerError(
+                    f"{self.path}: written by {record.writer!r}, not by {self.writer!r}; "
+                    "each writer needs its own file"
+                )
+        self._size = reader.whole_bytes
+        if self._size < os.fstat(self._descriptor).st_size:
+            os.ftruncate(self._descriptor, self._size)
             os.fsync(self._descriptor)
-        self._size = whole
-        return len(records)
-
-
-def read_ledger(path: str | os.PathLike[str]) -> list[LedgerRecord]:
-    """All whole records of one ledger file, in the order written; a torn last line is dropped.
-
-    Raises
-    ------
-    LedgerError
-        A line before the last is not a record, or a sequence number is missing or repeated.
-    """
-    target = Path(path)
-    return _parse(target.read_bytes(), target)[0]
-
-
-def read_all(directory: str | os.PathLike[str], *, kinds: Iterable[str] | None = None) -> list[LedgerRecord]:
-    """The records of every ``.jsonl`` file in `directory`, ordered by (ts_ns, writer, seq).
-
-    Parameters
-    ----------
-    directory : usually `CatalogLayout.ledger`; one that does not exist holds no records.
-    kinds : keep only these kinds; all when None.
-    """
-    wanted = None if kinds is None else frozenset(kinds)
-    records: list[LedgerRecord] = []
-    for path in sorted(Path(directory).glob("*.jsonl")):
-        records.extend(record for record in read_ledger(path) if wanted is None or record.kind in wanted)
-    records.sort(key=lambda record: (record.ts_ns, record.writer, record.seq))
-    return records
-
-
-def _parse(content: bytes, path: Path) -> tuple[list[LedgerRecord], int]:
-    """Records of a file's content and the number of bytes that they fill."""
-    records: list[LedgerRecord] = []
-    whole = 0
-    start = 0
-    torn_line = 0  # number of the first line that is no record; only acceptable when no record follows it
-    line_number = 0
-    while start < len(content):
-        line_number += 1
-        end = content.find(b"\n", start)
-        record = _decode(content[start:end]) if end >= 0 else None
-        if record is None:
-            torn_line = torn_line or line_number
-        elif torn_line:
-            raise LedgerError(
-                f"{path}: line {torn_line} is not a ledger record though line {line_number} is; "
-                "a crash cannot do this: "
-                "restore the file from a copy, or cut it before that line"
-            )
-        elif record.seq != len(records):
-            raise LedgerError(
-                f"{path}: line {line_number} has seq {record.seq}, expected {len(records)}: "
-                "a record is missing or repeated"
-            )
-        else:
-            records.append(record)
-            whole = end + 1
-        if end < 0:
-            break
-        start = end + 1
-    return records, whole
-
-
-def _decode(line: bytes) -> LedgerRecord | None:
-    try:
-        return _decoder.decode(line)
-    except NOT_JSON:
-        return None
+        return reader.next_seq

@@ -1,8 +1,8 @@
 """Storms a watched directory, by every kind of writer at once.
 
-Arguments: folder, seed, how many files, where to write the story, folder of genomes. The story tells of each file
-what it holds when its writer lets go of it: which genome, or none. What a writer withdraws under an unfinished
-name is no file that anybody could take.
+Arguments: folder, seed, how many files, where to write the story, folder of genomes. The story tells of
+each file what it holds when its writer lets go of it: which genome, or none. What a writer withdraws under an
+unfinished name is no file that anybody could take.
 """
 
 from __future__ import annotations

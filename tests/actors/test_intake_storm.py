@@ -18,7 +18,7 @@ from apex_nautilus.features import names
 from apex_nautilus.genome import encode
 from apex_nautilus.store import CatalogLayout
 
-FILES = 1000
+FILES = 700
 WRITERS = 2
 
 
