@@ -119,7 +119,7 @@ class LedgerReader:
         with file:
             if os.fstat(file.fileno()).st_size < self._whole:
                 raise LedgerError(
-                    f"{self.path}: is shorter than the {self._whole} bytes that were read; ledgers only grow: "
+                    f"{self.path}: is shorter than the {self._whole} bytes read before; ledgers only grow: "
                     "restore the file, or read it anew"
                 )
             file.seek(self._whole)
