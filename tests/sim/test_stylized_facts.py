@@ -372,3 +372,49 @@ def test_every_fact_says_what_it_is():
         assert fact.name == name
         assert len(fact.doc) > 20
         assert fact.points
+
+
+@pytest.mark.parametrize("end_s", [0.0000001, 0.5, 20.0, 100.0])
+def test_a_market_in_which_nothing_happens_has_facts_that_are_unknown_not_wrong(end_s):
+    measured = stylized_facts(observed(*book(), end_s=end_s), np.random.default_rng(0), resamples=5)
+    for name in ("order_worth", "order_pause", "sign_memory", "impact", "tail_index", "ofi_slope", "ofi_r2"):
+        assert np.isnan(measured[name].values).all(), name
+        assert np.isnan(measured[name].errors).all(), name
+    if end_s >= 1.0:
+        assert measured["spread"].values[1] == pytest.approx(1e4 * 0.2 / 100.1)
+        assert measured["spread"].errors[1] == 0.0
+    if end_s > 30.0:
+        assert measured["volatility"].values[0] == 0.0
+        assert np.isnan(measured["volatility_clustering"].values).all()
+        assert np.isposinf(measured["first_fill"].values).all()
+
+
+def test_a_span_that_ends_before_the_first_book_is_refused():
+    with pytest.raises(ObservationError, match="end_ns: 0 is not after the first book"):
+        observed(*book(1.0), end_s=0.0)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_any_stream_of_levels_and_trades_can_be_measured(seed):
+    """Crossed books, one-sided ones, clears in the middle, trades without books: no fact fails."""
+    rng = np.random.default_rng(seed)
+    n = 120
+    kinds = rng.choice([KIND_LEVEL, KIND_TRADE, KIND_CLEAR], n, p=[0.75, 0.2, 0.05])
+    events = make_events(
+        ts_event_ns=np.sort(rng.integers(0, 20 * SECOND, n)),
+        ts_init_ns=np.sort(rng.integers(0, 20 * SECOND, n)),
+        price=rng.integers(995, 1006, n),
+        size=rng.integers(0, 5, n),
+        kind=kinds,
+        side=rng.choice([-1, 1], n),
+        flags=np.where(rng.random(n) < 0.5, FLAG_LAST, 0) * (kinds == KIND_LEVEL),
+    )
+    try:
+        observation = observe(events, SPEC, end_ns=20 * SECOND)
+    except ObservationError:
+        return  # it never had two sides
+    measured = stylized_facts(observation, np.random.default_rng(0), resamples=3)
+    assert 0.0 <= np.nan_to_num(measured["ofi_r2"].values[0]) <= 1.0 + 1e-12
+    assert np.nan_to_num(measured["cancel_to_limit"].values[0]) >= 0.0
+    bid, _, ask, _ = observation.touch.T
+    assert (bid < ask).all()
