@@ -67,7 +67,7 @@ def market_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "ids",
             multiple=True,
             metavar="ID",
-            help="Profile to run, repeatable (default: all three; see `parameters`).",
+            help="Profile to run, repeatable; see `parameters` (default: all three, or as said above).",
         ),
         click.option(
             "--set",
@@ -79,7 +79,7 @@ def market_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--minutes",
             type=FiniteRange(min=0.0, max=1e6, min_open=True),
-            help="Simulated minutes (default: 30).",
+            help="Simulated minutes (default: 30, or as said above).",
         ),
         click.option(
             "--seconds",
