@@ -87,6 +87,8 @@ class ErrorSettings(NamedTuple):
         Shares of equity at risk in each trade, for the rule "equity below half".
     drawdown : float
         Its limit, a share of the capital.
+    shapes : sequence of str
+        Names of `SHAPES`.
     """
 
     agents: int = 4000
@@ -100,6 +102,7 @@ class ErrorSettings(NamedTuple):
     trials: Sequence[int] = (6, 30, 200)
     stakes: Sequence[float] = (0.01, 0.03, 0.1)
     drawdown: float = 0.5
+    shapes: Sequence[str] = tuple(SHAPES)
 
 
 class ErrorRow(NamedTuple):
@@ -175,7 +178,7 @@ def simulated_trades(
         low, high = -1.0, _REWARD
         tilt = 4.0 * p - 1.0 - 0.5 * (low + high)
         uniform = rng.random((n_agents, n_trades))
-        results = np.where(early, low + (high - low) * uniform**_power(tilt, low, high), results)
+        results = np.where(early, low + (high - low) * uniform ** _power(tilt, low, high), results)
     return results
 
 
@@ -259,7 +262,7 @@ def error_table(rng: np.random.Generator, settings: ErrorSettings | None = None)
     Parameters
     ----------
     rng : numpy.random.Generator
-        One generator for all, in the order of the rows: the same seed gives the same table.
+        Each shape draws from a child of it: the same seed gives the same rows whichever shapes are asked for.
     settings : ErrorSettings, optional
 
     Returns
@@ -272,11 +275,13 @@ def error_table(rng: np.random.Generator, settings: ErrorSettings | None = None)
             f"within: must lie between min_trades {s.min_trades} and trades {s.trades}, got {s.within}"
         )
     rows: list[ErrorRow] = []
-    for shape in SHAPES:
-        null = simulated_trades(rng, shape, 0.0, s.agents, s.window)
+    for shape, own in zip(SHAPES, rng.spawn(len(SHAPES)), strict=True):
+        if shape not in s.shapes:
+            continue
+        null = simulated_trades(own, shape, 0.0, s.agents, s.window)
         variance = float(np.var(windowed_moments(null, s.window, s.window)[0][:, 0], ddof=1))
         for sharpe in s.sharpes:
-            trades = simulated_trades(rng, shape, sharpe, s.agents, s.trades)
+            trades = simulated_trades(own, shape, sharpe, s.agents, s.trades)
             rows += _rows_of(shape, sharpe, trades, variance, s)
     return rows
 
@@ -290,9 +295,7 @@ def _rows_of(
 
     def add(rule: str, threshold: float, trials: int, worst: NDArray[np.float64]) -> None:
         hit = (worst[:, places] < threshold).mean(axis=0)
-        rows.append(
-            ErrorRow(shape, sharpe, rule, threshold, trials, tuple(s.within), tuple(map(float, hit)))
-        )
+        rows.append(ErrorRow(shape, sharpe, rule, threshold, trials, tuple(s.within), tuple(map(float, hit))))
 
     # The lowest value seen so far says for every threshold at once whether it was crossed by then.
     lowest = np.minimum.accumulate(windowed_psr(moments), axis=1)
@@ -314,9 +317,7 @@ def _rows_of(
         left = np.cumsum(np.log(np.maximum(1.0 + stake * trades, 1e-9)), axis=1)
         poorest = np.minimum.accumulate(left, axis=1)[:, s.min_trades - 1 :]
         hit = (poorest[:, places] < math.log(max(1.0 - s.drawdown, 1e-9))).mean(axis=0)
-        rows.append(
-            ErrorRow(shape, sharpe, "drawdown", stake, 0, tuple(s.within), tuple(map(float, hit)))
-        )
+        rows.append(ErrorRow(shape, sharpe, "drawdown", stake, 0, tuple(s.within), tuple(map(float, hit))))
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,3 +146,27 @@ def test_the_chosen_threshold_is_the_largest_that_keeps_the_promise():
 def test_what_cannot_be_simulated_is_refused(call):
     with pytest.raises(ValueError, match=r"shape|sharpe|within"):
         call()
+
+
+def test_a_shape_does_not_depend_on_which_others_are_asked_for(rows):
+    alone = error_table(np.random.default_rng(1), SMALL._replace(shapes=("normal",)))
+    assert alone == [row for row in rows if row.shape == "normal"]
+
+
+def test_the_documented_table_is_what_the_command_prints():
+    page = (Path(__file__).parents[2] / "docs" / "watchtower-errors.md").read_text(encoding="utf-8")
+    settings = ErrorSettings(shapes=("bracket",), trials=())
+    for row in error_table(np.random.default_rng(1), settings):
+        assert row.rule in ("decay psr", "drawdown")
+        (line,) = [
+            text
+            for text in section(page, row.rule).splitlines()
+            if text.startswith(f"| bracket | {row.threshold:g} |")
+        ]
+        shown = line.split("|")[3 + settings.sharpes.index(row.sharpe)].strip()
+        assert shown == f"{100 * row.hit[row.within.index(300)]:.1f}"
+
+
+def section(page: str, rule: str) -> str:
+    start = page.index("**Killed by PSR(0)" if rule == "decay psr" else "**Killed by equity")
+    return page[start : page.find("\n**", start + 1)]
