@@ -89,7 +89,11 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     burst_rate: float = 1000.0
     burst_memory_s: float = 0.1
 
-    DIRECTIONS: ClassVar[dict[str, int]] = {"insert": ORDER, "amend": ORDER, "cancel": CANCEL}
+    DIRECTIONS: ClassVar[dict[str, int]] = {
+        "insert": int(ORDER),
+        "amend": int(ORDER),
+        "cancel": int(CANCEL),
+    }
 
     @property
     def timeout_ns(self) -> int:

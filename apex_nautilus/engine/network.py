@@ -34,6 +34,7 @@ from apex_nautilus.engine._network_config import (
 
 __all__ = [
     "NETWORK_TIMEOUT",
+    "BurstNetworkModule",
     "Connection",
     "Delay",
     "FeedLink",

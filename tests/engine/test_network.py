@@ -7,7 +7,12 @@ import random
 import msgspec
 import numpy as np
 import pytest
-from nautilus_trader.backtest.config import BacktestDataConfig, BacktestRunConfig, BacktestVenueConfig
+from nautilus_trader.backtest.config import (
+    BacktestDataConfig,
+    BacktestRunConfig,
+    BacktestVenueConfig,
+    ImportableLatencyModelConfig,
+)
 from nautilus_trader.backtest.node import BacktestNode
 from nautilus_trader.model.data import OrderBookDelta
 from nautilus_trader.model.enums import OrderStatus
@@ -341,6 +346,22 @@ def test_a_module_without_its_controller_stops_the_run(tmp_path):
 
     with pytest.raises(RuntimeError, match="NetworkController"), open_engine(config) as engine:
         run_market(engine, batches(tmp_path / "catalog", [BTC.id]))
+
+
+def test_a_venue_with_a_latency_model_of_its_own_takes_no_network(tmp_path):
+    write_events(tmp_path / "catalog", BTC, STILL)
+    config = nautilus_config(
+        catalog=str(tmp_path / "catalog"), instrument_ids=[BTC.id], quote="USDT", balance=1000.0
+    )
+    slow = ImportableLatencyModelConfig(
+        latency_model_path="nautilus_trader.backtest.models:LatencyModel",
+        config_path="nautilus_trader.backtest.config:LatencyModelConfig",
+        config={"base_latency_nanos": 1000},
+    )
+    venues = [msgspec.structs.replace(venue, latency_model=slow) for venue in config.venues]
+    config = with_network(msgspec.structs.replace(config, venues=venues), NetworkConfig())
+    with pytest.raises(ValueError, match="latency_model"), open_engine(config):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.engine_case import MS, START, book_events, run_agents, scripted, wandering_market
+from support.engine_case import BTC, MS, START, book_events, run_agents, scripted, wandering_market
 from support.plain_case import BUY, SELL, Plain, amend, cancel, run_plain, send
 
+from apex_nautilus.data.catalog import write_events
+from apex_nautilus.engine import nautilus_config, open_engine
 from apex_nautilus.engine.queue_fill_model import QueuePlace, levels_beyond
 from apex_nautilus.features import EVENT, KIND_TRADE
 
@@ -221,3 +224,40 @@ def test_agents_with_queued_take_profits_keep_their_ledgers_and_draw_no_global_n
     assert runs[0] == runs[1]
     assert sum(role == "take_profit" for _, role, *_ in runs[0]) >= 3
     assert random.getstate() == state
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"fill_model": None}, "needs a QueueFillModel"),
+        ({"trade_execution": True}, "trade_execution must be off"),
+    ],
+)
+def test_a_venue_that_queues_do_not_fit_is_refused(change, words, tmp_path):
+    write_events(tmp_path / "catalog", BTC, market([book(0)]))
+    config = nautilus_config(
+        catalog=str(tmp_path / "catalog"), instrument_ids=[BTC.id], quote="USDT", balance=1.0, fills="queue"
+    )
+    venues = [msgspec.structs.replace(venue, **change) for venue in config.venues]
+    with pytest.raises(ValueError, match=words), open_engine(msgspec.structs.replace(config, venues=venues)):
+        pass
+
+
+def test_a_stop_beyond_the_book_is_filled_whole(tmp_path):
+    def stop(s):
+        s.sent["a"] = order = s.order_factory.stop_market(
+            s.instrument.id,
+            SELL,
+            s.instrument.make_qty(3.0),
+            s.instrument.make_price(BID - 5),
+            reduce_only=False,
+        )
+        s.submit_order(order)
+
+    strategy = Plain("001", [(1, stop)])
+    thin = (20, [(BID - 6, 0.5), (BID - 7, 0.5)], [(ASK, 1.0)])
+    run_plain(tmp_path, market([book(0), thin]), [strategy], fills="queue")
+    assert fills(strategy, "a") == [(20, 0.5)] * 6
+    assert [round(float(e.last_px), 1) for e in strategy.raw if hasattr(e, "last_px")] == [
+        BID - 6 - k for k in range(6)
+    ]
