@@ -37,6 +37,7 @@ __all__ = [
     "read_executions",
     "read_settings",
     "sessions",
+    "time_text",
 ]
 
 TRADE_LOG_SCHEMA = "apex.trade-log/1"
@@ -160,14 +161,14 @@ class TradeFiles:
             return False
         values = msgspec.structs.asdict(one)
         values["reconciliation"] = int(one.reconciliation)
-        self._csv.append(_row((_time(one.ts_ns), *values.values())), self._sync_every)
+        self._csv.append(_row((time_text(one.ts_ns), *values.values())), self._sync_every)
         self._known.add(one.key)
         return True
 
     def event(self, ts_ns: int, kind: str, fields: Mapping[str, Any]) -> None:
         """Write an order event's line into the file of its day; raises OSError as `execution` does."""
         day = ts_ns // _DAY_NS
-        line = {"time": _time(ts_ns), "ts_ns": ts_ns, "session": self.session, "event": kind, **fields}
+        line = {"time": time_text(ts_ns), "ts_ns": ts_ns, "session": self.session, "event": kind, **fields}
         self._day(day).append(msgspec.json.encode(line, enc_hook=str) + b"\n", self._sync_every)
 
     def flush(self) -> None:
@@ -276,7 +277,8 @@ def _row(values: tuple[Any, ...]) -> bytes:
     return text.getvalue().encode()
 
 
-def _time(ts_ns: int) -> str:
+def time_text(ts_ns: int) -> str:
+    """The time in UTC, to the nanosecond: ``2023-11-14T22:13:20.000000000Z``."""
     seconds, nanoseconds = divmod(ts_ns, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, tz=UTC).strftime('%Y-%m-%dT%H:%M:%S')}.{nanoseconds:09d}Z"
 
@@ -349,7 +351,7 @@ def _execution(row: list[str]) -> Execution:
     if len(row) != len(_COLUMNS):
         raise ValueError(f"{len(row)} fields, expected {len(_COLUMNS)}")
     values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-    if values.pop("time") != _time(int(values["ts_ns"])):
+    if values.pop("time") != time_text(int(values["ts_ns"])):
         raise ValueError("time and ts_ns differ")
     values["ts_ns"] = int(values["ts_ns"])
     for name in ("quantity", "price", "commission"):
