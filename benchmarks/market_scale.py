@@ -1,8 +1,7 @@
 """What a market costs beside its events: a second core, memory, and the first run's compilation.
 
 Two cores: two processes, each with its kernels loaded, run markets at the same time; the rate of both
-together is held against one process alone. `run_many` is measured as it is called, with the start of its
-processes and the way of the tapes back. Compilation: a copy of the package without compiled kernels, from the
+together is held against one process alone. `run_many` is measured as it is called, with two threads against one. Compilation: a copy of the package without compiled kernels, from the
 start of the import to the end of a market of one minute, then the same again.
 """
 
@@ -85,7 +84,7 @@ def _many(markets: int, hours: int) -> Row:
         raise AssertionError("run_many: two workers made other tapes than one")
     one, two = (markets * hours / statistics.median(seconds[n]) for n in (1, 2))
     return Row(
-        name=f"run_many, {markets} markets of {hours} h: two workers, tapes brought back",
+        name=f"run_many, {markets} markets of {hours} h: two threads",
         unit="market hours/s",
         ours=two,
         peer="one worker",

@@ -14,7 +14,7 @@ from typing import Any
 from numba import njit
 from numba.core.options import DefaultOptions
 
-__all__ = ["entry", "kernel"]
+__all__ = ["entry", "kernel", "loop"]
 
 _OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "forceinline": True}
 if hasattr(DefaultOptions, "_nrt"):
@@ -25,6 +25,11 @@ if hasattr(DefaultOptions, "_nrt"):
 def entry(function: Callable) -> Any:
     """Compile a kernel that Python may call too."""
     return njit(**_OPTIONS)(function)
+
+
+def loop(function: Callable) -> Any:
+    """Compile a kernel that runs for long: other threads of Python go on meanwhile."""
+    return njit(nogil=True, **_OPTIONS)(function)
 
 
 def kernel(function: Callable) -> Any:

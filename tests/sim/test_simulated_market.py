@@ -1,5 +1,8 @@
 """What must hold of any market, checked on the tapes of many."""
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -166,10 +169,13 @@ def test_quarter_of_a_million_events_keep_book_money_and_orders_together():
     check_accounts(market, tape)
 
 
-def test_same_seed_is_the_same_tape_also_in_other_processes():
+def test_same_seed_is_the_same_tape_also_in_other_threads_and_processes():
     here = run_many(BITCOIN, [1, 2], 60 * SECOND)
     there = run_many(BITCOIN, [1, 2], 60 * SECOND, workers=2)
     assert [t.digest() for t in here] == [t.digest() for t in there]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        (elsewhere,) = pool.submit(run_many, BITCOIN, [2], 60 * SECOND).result()
+    assert elsewhere.digest() == here[1].digest()
     assert here[0].digest() != here[1].digest()
     generator = np.random.default_rng(4)
     again = np.random.default_rng(4)
