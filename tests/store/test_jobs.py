@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
-from apex_nautilus.store import MAX_ATTEMPTS, CatalogLayout, FileJobQueue, RecycleJob, StoreError
+from apex_nautilus.store import (
+    MAX_ATTEMPTS,
+    CatalogLayout,
+    FileJobQueue,
+    RecycleJob,
+    StoreError,
+    file_jobs,
+)
+from apex_nautilus.store.job_queue import encode_job
 
 BTC = "BTCUSDT-LINEAR.BYBIT"
 
@@ -165,3 +175,69 @@ def test_many_claimers_never_share_a_job(queue):
     with ThreadPoolExecutor(4) as pool:
         taken = [stamp for part in pool.map(drain, ["w1", "w2", "w3", "w4"]) for stamp in part]
     assert sorted(taken) == [job(second).created_ns for second in range(30)]
+
+
+def test_to_ask_for_a_job_lists_nothing_that_grows_with_the_queue(queue, monkeypatch):
+    for second in range(20):
+        queue.put(job(second))
+        queue.complete(queue.claim("w"), {})
+    for second in range(20, 40):
+        queue.put(job(second))
+    listed, read = [], []
+    files, decode = queue._files, file_jobs.decode_job
+    monkeypatch.setattr(queue, "_files", lambda state: listed.append(state) or files(state))
+    monkeypatch.setattr(file_jobs, "decode_job", lambda data: read.append(1) or decode(data))
+    assert queue.put(job(99)) is True
+    assert [queue.put(job(second)) for second in (5, 30)] == [False, False]
+    assert [queue.status(job(second).job_id).state for second in (5, 30)] == ["done", "todo"]
+    assert set(listed) <= {"doing"}  # as long as there are workers
+    assert len(read) < 10
+
+
+def test_a_job_put_by_hand_is_known_by_its_id_from_its_claim_on(queue):
+    path = queue.layout.jobs_todo / "recycle_job_20200101T000000000000000Z_btc-9.json"
+    path.write_bytes(encode_job(job(3)))
+    claim = queue.claim("w")
+    assert claim.job == job(3)
+    assert queue.put(job(3)) is False  # under its own name it would be another file
+    assert queue.complete(claim, {}).state == "done"
+
+
+def test_one_id_under_two_names_is_done_once(queue):
+    queue.put(job(3))
+    path = queue.layout.jobs_todo / "recycle_job_20500101T000000000000000Z_btc-9.json"
+    path.write_bytes(encode_job(job(3)))
+    queue.complete(queue.claim("w"), {})
+    assert queue.claim("w") is None
+    assert not path.exists()
+
+
+def test_a_copy_of_a_catalog_goes_on_where_the_original_stood(queue, tmp_path):
+    for second in range(3):
+        queue.put(job(second))
+    queue.complete(queue.claim("w"), {"n": 1})
+    held = queue.claim("w")
+    shutil.copytree(queue.layout.root, tmp_path / "copy")
+    copy = FileJobQueue(CatalogLayout(tmp_path / "copy"))
+    assert [copy.put(job(second)) for second in range(3)] == [False] * 3
+    assert copy.recover() == [held.job.job_id]
+    assert [copy.claim("w").job for _ in range(2)] == [job(1), job(2)]
+    assert [copy.put(job(second)) for second in range(3)] == [False] * 3
+    assert copy.claim("w") is None
+
+
+def test_an_asker_that_died_before_its_job_was_in_the_queue_is_asked_again(queue):
+    queue.put(job(0))
+    (queue.layout.jobs_todo / job(0).file_name).unlink()  # as if it had died between the two names
+    assert queue.put(job(0)) is True
+    assert queue.put(job(0)) is False
+    assert queue.claim("w").job == job(0)
+
+
+@pytest.mark.parametrize("job_id", ["../../etc/passwd", "a" * 500, "ein Auftrag", "."])
+def test_any_id_is_known_again_and_leaves_no_folder(queue, job_id):
+    one = RecycleJob(job_id=job_id, asset=BTC, slot="btc-1", created_ns=5)
+    assert queue.put(one) is True
+    assert queue.put(one) is False
+    assert queue.status(job_id).job == one
+    assert [path.parent for path in queue.layout.jobs_ids.rglob("*")] == [queue.layout.jobs_ids]
