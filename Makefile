@@ -6,7 +6,7 @@ BOOTSTRAP := python3 scripts/bootstrap.py
 SEED ?= 7
 PYTEST_ARGS ?=
 
-.PHONY: help demo test bench lint docs lock clean
+.PHONY: help demo test nightly bench lint docs lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 10
@@ -18,6 +18,10 @@ demo: ## simulate three markets, evolve, trade, judge, replace; then the same on
 test: ## run all tests
 	@$(BOOTSTRAP) dev
 	@$(VENV)/python -m pytest $(PYTEST_ARGS)
+
+nightly: ## the long tests: ten million random messages, two hundred kills
+	@$(BOOTSTRAP) dev
+	@$(VENV)/python -m pytest --nightly $(PYTEST_ARGS)
 
 bench: ## measure against the named peers
 	@$(BOOTSTRAP) bench
@@ -44,5 +48,5 @@ lock: ## resolve the requirements anew
 	    --no-emit-index-url --no-emit-find-links pyproject.toml $$groups -o requirements/$$group.txt || exit 1; done
 
 clean: ## remove the environment, caches and what runs have written
-	@rm -rf .venv .bootstrap.lock .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo
+	@rm -rf .venv .venv-peers .bootstrap.lock .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

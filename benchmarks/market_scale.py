@@ -1,8 +1,9 @@
 """What a market costs beside its events: a second core, memory, and the first run's compilation.
 
 Two cores: two processes, each with its kernels loaded, run markets at the same time; the rate of both
-together is held against one process alone. `run_many` is measured as it is called, with two threads against one. Compilation: a copy of the package without compiled kernels, from the
-start of the import to the end of a market of one minute, then the same again.
+together is held against one process alone. `run_many` is measured as it is called, with two threads against
+one. Compilation: a copy of the package without compiled kernels, from the start of the import to the end of a
+market of one minute, then the same again.
 """
 
 from __future__ import annotations
