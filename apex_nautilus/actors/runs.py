@@ -127,9 +127,13 @@ def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_i
     layout.ensure()
     for path in sorted(origin.incoming.iterdir()) if origin.incoming.is_dir() else ():
         _copy_dropped(path, layout.incoming / path.name)
+    ended = [path for folder in (origin.jobs_done, origin.jobs_failed) for path in folder.glob("*.json")]
+    # A worker that was killed between its answer and its last step leaves the request beside the answer.
+    answered = {path.name.split(".")[0] for path in ended}
     for folder in (origin.jobs_todo, origin.jobs_doing):
         for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-            shutil.copyfile(path, layout.jobs_todo / f"{path.name.split('.')[0]}.json")
+            if path.name.split(".")[0] not in answered:
+                shutil.copyfile(path, layout.jobs_todo / f"{path.name.split('.')[0]}.json")
     return Run(layout, state, descriptor)
 
 
