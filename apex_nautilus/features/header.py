@@ -18,6 +18,7 @@ from apex_nautilus.features.kernel import (
     PERIOD_NS,
     PRICE_UNITS,
     ROW_AT,
+    ROW_WARM,
     SIZE_UNITS,
     TRADE_COUNT,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "PERIOD_NS",
     "PRICE_UNITS",
     "ROW_AT",
+    "ROW_WARM",
     "SIZE_UNITS",
     "TRADE_COUNT",
 ]

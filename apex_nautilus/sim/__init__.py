@@ -10,6 +10,7 @@ Leaves: a `Tape`. `OrderBook` is the matching engine on its own, `LatencyModel` 
 """
 
 from .api import Simulation
+from .contender import CONTENDER_EXITS, CONTENDER_TRADE, Contender, ContenderError, ContenderResult
 from .event_queue import EventQueue
 from .latency import LatencyModel
 from .market import DEFAULT_START_NS, Market, Tape, TapeStats, run_many
@@ -20,11 +21,16 @@ from .profiles import PROFILES, profile
 from .stylized_facts import Measurement, observe_tape, stylized_facts
 
 __all__ = [
+    "CONTENDER_EXITS",
+    "CONTENDER_TRADE",
     "DEFAULT_START_NS",
     "MESSAGE",
     "PARAMETERS",
     "PROFILES",
     "REPORT",
+    "Contender",
+    "ContenderError",
+    "ContenderResult",
     "EventQueue",
     "LatencyModel",
     "Market",

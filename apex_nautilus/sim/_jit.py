@@ -14,7 +14,7 @@ from typing import Any
 from numba import njit
 from numba.core.options import DefaultOptions
 
-__all__ = ["entry", "kernel", "loop"]
+__all__ = ["apart", "entry", "kernel", "loop"]
 
 _OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "forceinline": True}
 if hasattr(DefaultOptions, "_nrt"):
@@ -35,3 +35,9 @@ def loop(function: Callable) -> Any:
 def kernel(function: Callable) -> Any:
     """Compile a private kernel that only kernels call; Python calling it would crash."""
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+
+
+def apart(function: Callable) -> Any:
+    """Compile a private kernel that is called, not inlined: for what happens seldom, in big kernels."""
+    options = {**_OPTIONS, "forceinline": False}
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)

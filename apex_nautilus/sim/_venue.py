@@ -11,7 +11,7 @@ from .elementary import exp
 from .event_queue import push
 from .latency import AHEAD, CANCEL, DATA, ORDER, burst_factor, decayed_rate, draw_ahead, in_order
 
-__all__ = ["ask_cancel", "ask_order", "ask_replace", "deliver", "send_all", "wake"]
+__all__ = ["ask_cancel", "ask_order", "ask_replace", "delay_factor", "deliver", "send_all", "wake"]
 
 _LEVEL, _TRADE, _LAST = np.int64(KIND_LEVEL), np.int64(KIND_TRADE), np.uint8(FLAG_LAST)
 _RETRY_NS = 1_000_000_000  # a cancel that was lost is sent again
@@ -80,7 +80,7 @@ def ask_replace(world, agent, slot, order_id, price, size):
 
 
 @kernel
-def _delay_factor(world):
+def delay_factor(world):
     """Count a message towards the rate of messages; by what delays are longer now."""
     p = world.parameters[0]
     if p.burst_coupling <= 0.0:
@@ -162,7 +162,7 @@ def send_all(world):
                 time_ns = clock[w.NOW_NS] + _RETRY_NS
             else:
                 sent = clock[w.NOW_NS] + np.int64(world.ahead[agent, DATA, turn] + 0.5)
-                delay = np.int64(delay * _delay_factor(world) + 0.5)
+                delay = np.int64(delay * delay_factor(world) + 0.5)
                 time_ns = in_order(sent, delay, account.last_arrival_ns)
                 account.last_arrival_ns = time_ns
         push(world.queue, time_ns, kind, slot, order_id, wish.price, wish.size)

@@ -50,8 +50,8 @@ MOST_BIRTHS = 64  # more market orders than one trade can plausibly excite
 FEE_SCALE = 100_000_000  # fee rates are counted in 1e-8, so that fees are integers too
 
 # Indices into `first`, int64: the first agent of each kind; agents of a kind have consecutive ids.
-NOISE_, MAKERS_, INFORMED_, EXECUTORS_, MOMENTUM_, REVERSION_ = np.arange(6)
-KINDS = ("noise", "maker", "informed", "executor", "momentum", "reversion")
+NOISE_, MAKERS_, INFORMED_, EXECUTORS_, MOMENTUM_, REVERSION_, CONTENDERS_ = np.arange(7)
+KINDS = ("noise", "maker", "informed", "executor", "momentum", "reversion", "contender")
 
 ACCOUNT = np.dtype(
     [
@@ -148,17 +148,23 @@ class World(NamedTuple):
 def _delays(p: Population) -> np.ndarray:
     """The location of each kind of delay; the feed's is that of data, whoever reads it."""
     trend = p.latency_trend
-    shifts = [0.0, p.latency_maker, p.latency_informed, p.latency_executor, trend, trend, 0.0]
+    shifts = [0.0, p.latency_maker, p.latency_informed, p.latency_executor, trend, trend, 0.0, 0.0]
     directions = [0.0, p.latency_cancel, p.latency_data]
     return p.latency_mu + np.add.outer(shifts, directions)
 
 
 def new_world(
-    population: Population, seed: np.random.SeedSequence, start_ns: int, *, record_orders: bool = False
+    population: Population,
+    seed: np.random.SeedSequence,
+    start_ns: int,
+    *,
+    contenders: int = 0,
+    record_orders: bool = False,
 ) -> World:
-    """Return the arrays of a market before anything has happened."""
+    """Return the arrays of a market before anything has happened; contenders come after all other agents."""
     p = population
-    counts = (p.noise_agents, p.makers, p.informed_agents, p.executors, p.momentum_agents, p.reversion_agents)
+    trend = (p.momentum_agents, p.reversion_agents)
+    counts = (p.noise_agents, p.makers, p.informed_agents, p.executors, *trend, contenders)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     accounts = np.zeros(first[-1], ACCOUNT)
     accounts["kind"] = np.repeat(np.arange(len(counts)), counts)

@@ -1,7 +1,7 @@
 """A market: a population, a seed, and a clock; what comes out is a tape."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from zlib import crc32
@@ -10,12 +10,13 @@ import numpy as np
 
 from ..features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL
 from ..risk import InstrumentSpec
-from . import _agents as agents
 from . import _world as w
 from . import matching as m
-from ._jit import loop
-from ._venue import deliver, send_all
-from .event_queue import grown, peek, pop, push, room
+from ._contender_records import grown_pit
+from ._contest import GROW_PIT, contest, mark_all, subscribe
+from ._loop import DONE, FLUSH, GROW_FILLS, GROW_HEAP, GROW_LADDER, GROW_ORDERS, PAUSED, advance
+from .contender import Contender, ContenderResult, lay_out, results_of, room_for_marks
+from .event_queue import grown, peek, push
 from .population import Population, PopulationError
 
 __all__ = ["DEFAULT_START_NS", "Market", "Tape", "TapeStats", "run_many"]
@@ -23,77 +24,7 @@ __all__ = ["DEFAULT_START_NS", "Market", "Tape", "TapeStats", "run_many"]
 DEFAULT_START_NS = 1_735_689_600_000_000_000  # 2025-01-01T00:00:00Z
 DEFAULT_WARMUP_NS = 120_000_000_000
 
-_DONE, _PAUSED, _GROW_LADDER, _GROW_ORDERS, _GROW_HEAP, _GROW_FILLS, _FLUSH = 0, 1, 2, 3, 4, 5, 6
 _SLICE = 1 << 17  # events between two looks at the outside world
-
-
-@loop
-def _advance(world, until_ns, max_steps):
-    """Run events up to `until_ns` (inclusive); returns why it stopped, always between two events."""
-    clock = world.clock
-    book = world.book
-    state = book.state
-    per_wake = len(world.outbox)
-    for _ in range(max_steps):
-        time_ns, place = peek(world.queue)
-        if time_ns > until_ns:
-            clock[w.NOW_NS] = until_ns
-            return _DONE
-        if room(world.queue) < per_wake:
-            return _GROW_HEAP
-        if state[m.FREE_COUNT] < per_wake:
-            return _GROW_ORDERS
-        resting = state[m.BID_ORDERS] + state[m.ASK_ORDERS]
-        if len(world.fills) < resting:
-            return _GROW_FILLS
-        levels = state[m.BID_LEVELS] + state[m.ASK_LEVELS]
-        if (
-            len(world.events) - clock[w.N_EVENTS] < 2 * levels + 4
-            or len(world.trades) - clock[w.N_TRADES] < resting
-            or clock[w.N_SAMPLES] == len(world.samples)
-            or (len(world.log) > 0 and len(world.log) - clock[w.N_LOG] < resting + 2)
-        ):
-            return _FLUSH
-        next_event = world.queue.records[place]
-        kind = next_event.kind
-        if kind == w.ORDER_ARRIVES or kind == w.REPLACE_ARRIVES:
-            rests = kind == w.REPLACE_ARRIVES or book.orders[next_event.slot].time_in_force == m.GTC
-            if rests and not m.fits(book, next_event.price):
-                return _GROW_LADDER
-        pop(world.queue, place, world.event)
-        clock[w.NOW_NS] = time_ns
-        clock[w.STEPS] += 1
-        # One long branch, because numba optimises every kernel again in each of its callers.
-        if kind <= w.EXPIRES:
-            deliver(world)
-        elif kind == w.NOISE_LIMIT:
-            agents.noise_limit(world)
-        elif kind == w.NOISE_EXPIRE:
-            agents.noise_expire(world)
-        elif kind == w.NOISE_MARKET:
-            agents.noise_market(world, agents.random_side(world))
-            agents.again(world, world.parameters[0].market_rate, w.NOISE_MARKET)
-        elif kind == w.EXCITED:
-            agents.noise_market(world, world.event[0].size)
-        elif kind == w.MAKER:
-            agents.maker(world, np.int64(world.event[0].slot))
-        elif kind == w.INFORMED:
-            agents.informed(world)
-        elif kind == w.EXECUTOR:
-            agents.executor(world, np.int64(world.event[0].slot))
-        elif kind == w.MOMENTUM:
-            agents.trend(world, w.MOMENTUM, w.MOMENTUM_, world.parameters[0].momentum_rate, w.BUY)
-        elif kind == w.REVERSION:
-            agents.trend(world, w.REVERSION, w.REVERSION_, world.parameters[0].reversion_rate, w.SELL)
-        elif kind == w.VALUE:
-            agents.value(world)
-        elif kind == w.FUNDING:
-            agents.funding(world)
-        else:
-            agents.start(world)
-        if clock[w.N_OUT] > 0:
-            send_all(world)
-    return _PAUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +65,13 @@ class Tape:
     instrument : what was traded; prices and sizes are in units of its precisions.
     events : features.EVENT[n], ordered by receive time; the first batch of the first tape is the whole book.
     trades : TRADE[k], one line a match, with the agents on both sides (`trades_of` picks one agent's own).
-    accounts : ACCOUNT[agents] at the end, since the market's birth; inventories and cash sum to 0.
+    accounts : ACCOUNT[agents] at the end, since the market's birth; inventories and cash sum to 0. The last
+        ones are the contenders'.
     value : SAMPLE[s], the fundamental value in quote units, ten times a second. Nobody who trades may see it;
         studies may.
     start_ns, end_ns : span of the tape, exchange time.
     stats : see TapeStats.
+    contenders : what became of each contender, in the order they were given.
     orders : ORDER_EVENT[m], what happened to each order at rest, where the market was asked to record it; the
         first tape's begins with the orders of the whole book, each queue oldest first.
     """
@@ -151,6 +84,7 @@ class Tape:
     start_ns: int
     end_ns: int
     stats: TapeStats
+    contenders: tuple[ContenderResult, ...] = ()
     orders: np.ndarray = field(default_factory=lambda: np.zeros(0, w.ORDER_EVENT))
 
     def trades_of(self, agent: int) -> np.ndarray:
@@ -160,10 +94,12 @@ class Tape:
     def digest(self) -> str:
         """sha256 of events, trades and accounts: equal tapes have equal digests, on any machine.
 
-        Recorded orders do not count: recording changes nothing.
+        Recorded orders do not count: recording changes nothing. Nor do the contenders' own accounts: what
+        they traded is on the tape, so one that sends nothing leaves the digest as it is without it.
         """
         digest = hashlib.sha256()
-        for part in (self.events, self.trades, self.accounts):
+        population = self.accounts[self.accounts["kind"] != w.CONTENDERS_]
+        for part in (self.events, self.trades, population):
             for name in part.dtype.names or ():  # field by field: padding bytes mean nothing
                 digest.update(np.ascontiguousarray(part[name]).tobytes())
         return digest.hexdigest()
@@ -185,9 +121,12 @@ class Market:
     warmup_ns : unrecorded time before.
     record_orders : write down what happens to every order at rest too (`Tape.orders`); nothing else changes.
 
+    contenders : strategies under test; they join when the first tape starts, on a snapshot of the book.
+
     Raises
     ------
-    ValueError when a time is negative. PopulationError when rates together make a market that cannot clear.
+    ValueError when a time is negative, or a contender trades by the rules of another instrument.
+    PopulationError when rates together make a market that cannot clear.
 
     Examples
     --------
@@ -205,6 +144,7 @@ class Market:
         start_ns: int = DEFAULT_START_NS,
         warmup_ns: int = DEFAULT_WARMUP_NS,
         record_orders: bool = False,
+        contenders: Sequence[Contender] = (),
     ) -> None:
         if warmup_ns < 0 or start_ns < warmup_ns:
             raise ValueError(f"warmup_ns: {warmup_ns} is outside [0, start_ns = {start_ns}]")
@@ -216,7 +156,15 @@ class Market:
         self.population = population
         # Two markets of one seed must not draw the same numbers.
         entropy = np.random.SeedSequence([seed, crc32(population.instrument.id.encode())])
-        self._world = w.new_world(population, entropy, start_ns - warmup_ns, record_orders=record_orders)
+        self._world = w.new_world(
+            population,
+            entropy,
+            start_ns - warmup_ns,
+            contenders=len(contenders),
+            record_orders=record_orders,
+        )
+        first = int(self._world.first[w.CONTENDERS_])
+        self._pit = lay_out(contenders, population, first, start_ns) if contenders else None
         self._now_ns = start_ns
         self._events: list[np.ndarray] = []
         self._trades: list[np.ndarray] = []
@@ -252,11 +200,15 @@ class Market:
         start_ns = self._now_ns
         # Beyond `start_ns` only after an interruption: what was recorded until then goes onto this tape.
         end_ns = max(start_ns + duration_ns, int(self._world.clock[w.NOW_NS]))
+        if self._pit is not None:
+            self._pit = room_for_marks(self._pit, end_ns)
         while not self._advance(end_ns):
             if progress is not None:
                 progress((int(self._world.clock[w.NOW_NS]) - start_ns) / duration_ns)
         self._now_ns = end_ns
         self._flush()
+        if self._pit is not None:
+            mark_all(self._pit, end_ns)
         tape = Tape(
             instrument=self.population.instrument,
             events=_joined(self._events, EVENT),
@@ -266,6 +218,7 @@ class Market:
             start_ns=start_ns,
             end_ns=end_ns,
             stats=self._stats(),
+            contenders=results_of(self._pit) if self._pit is not None else (),
             orders=_joined(self._orders, w.ORDER_EVENT),
         )
         self._events, self._trades, self._samples, self._orders = [], [], [], []
@@ -279,32 +232,45 @@ class Market:
         """Warm up, then put the whole book at the head of the tape."""
         if self._begun:
             return
+        pit, self._pit = self._pit, None
         while self._world.clock[w.NOW_NS] < self._now_ns:
             self._advance(self._now_ns)
         self._flush()
-        self._events, self._trades, self._samples = [self._snapshot()], [], []
+        snapshot = self._snapshot()
+        self._events, self._trades, self._samples = [snapshot], [], []
         self._orders = [self._resting_orders()] if len(self._world.log) else []
+        if pit is not None:
+            self._pit = grown_pit(pit, len(snapshot))
+            subscribe(self._world, self._pit, snapshot)
         self._begun = True
 
     def _advance(self, until_ns: int) -> bool:
         """Run a slice of events, growing what must grow; True when `until_ns` is reached."""
-        while (why := _advance(self._world, until_ns, _SLICE)) not in (_DONE, _PAUSED):
+        while (why := self._step(until_ns)) not in (DONE, PAUSED):
             world = self._world
-            if why == _FLUSH:
+            if why == FLUSH:
                 self._flush()
-            elif why == _GROW_LADDER:
+            elif why == GROW_LADDER:
                 try:
                     book = m.grow_levels(world.book, int(world.queue.records[peek(world.queue)[1]]["price"]))
                 except ValueError as error:
                     raise PopulationError(f"the agents quote too far apart: {error}") from None
                 self._world = world._replace(book=book)
-            elif why == _GROW_ORDERS:
+            elif why == GROW_ORDERS:
                 self._world = world._replace(book=m.grow_orders(world.book))
-            elif why == _GROW_HEAP:
+            elif why == GROW_HEAP:
                 self._world = world._replace(queue=grown(world.queue))
-            elif why == _GROW_FILLS:
+            elif why == GROW_FILLS:
                 self._world = world._replace(fills=np.zeros(2 * len(world.fills), world.fills.dtype))
-        return why == _DONE
+            elif why == GROW_PIT and self._pit is not None:
+                resting = int(world.book.state[m.BID_ORDERS] + world.book.state[m.ASK_ORDERS])
+                self._pit = grown_pit(self._pit, resting)
+        return why == DONE
+
+    def _step(self, until_ns: int) -> int:
+        if self._pit is None:
+            return advance(self._world, until_ns, _SLICE)
+        return contest(self._world, self._pit, until_ns, _SLICE)
 
     def _flush(self) -> None:
         """Put the tape's buffers away and lay out new ones, wider where one event could overrun them."""
@@ -408,19 +374,24 @@ def _put_away(parts: list[np.ndarray], buffer: np.ndarray, n: int, least: int) -
     return np.empty(length, buffer.dtype)
 
 
-def _run_one(population: Population, seed: int, duration_ns: int) -> Tape:
-    return Market(population, seed).run(duration_ns)
+def _run_one(population: Population, seed: int, duration_ns: int, contenders: Sequence[Contender]) -> Tape:
+    return Market(population, seed, contenders=contenders).run(duration_ns)
 
 
 def run_many(
-    population: Population, seeds: Iterable[int], duration_ns: int, *, workers: int = 1
+    population: Population,
+    seeds: Iterable[int],
+    duration_ns: int,
+    *,
+    workers: int = 1,
+    contenders: Sequence[Contender] = (),
 ) -> list[Tape]:
     """Run one market per seed; returns the tapes in the order of the seeds, with any number of workers.
 
     With `workers` above 1 they run in that many threads, side by side: a market spends its time in compiled
-    code that needs no lock of Python's.
+    code that needs no lock of Python's. The same `contenders` take part in each of the markets.
     """
-    jobs = [(population, seed, duration_ns) for seed in seeds]
+    jobs = [(population, seed, duration_ns, tuple(contenders)) for seed in seeds]
     if workers <= 1 or len(jobs) <= 1:
         return [_run_one(*job) for job in jobs]
     with ThreadPoolExecutor(min(workers, len(jobs))) as pool:
