@@ -26,7 +26,7 @@ import numpy as np
 
 from ..features import STATUS_PATH, STATUS_ROW, header
 from ..risk import ORDER as DECIDED
-from ..risk import balance_kernel, fill_kernel, ruined_kernel
+from ..risk import RUINED, balance_kernel, fill_kernel, ruined_kernel
 from ..risk.order_timeout import (
     CANCEL as CANCEL_ROLE,
 )
@@ -361,10 +361,12 @@ def _on_path(world, pit, who, now_ns):
 
 @kernel
 def _on_row(world, pit, who, now_ns):
-    """Move the program on; decide when idle."""
+    """Move the program on; decide when idle, and never again after a ruin, as in the replay."""
     c = pit.contenders[who]
     evaluate_row_of(pit, who)
-    idle = c.phase == r.IDLE
+    idle = c.phase == r.IDLE and c.ruin_ts_ns < 0
+    if c.ruin_ts_ns >= 0:
+        pit.reasons[who, RUINED] += 1
     if idle or c.records != 0:
         decision = decide_row(pit, who)
         if c.records != 0:

@@ -166,7 +166,8 @@ class ContenderResult:
     decisions : how often a decision ended for each reason (`risk.REASONS`).
     rows : warm rows seen; `invalid` of the feature values read were no numbers.
     orders, lost : orders sent, and messages (cancellations too) that never arrived.
-    timeouts, retries : answers waited for in vain, and commands sent again.
+    timeouts, retries : answers waited for in vain, and commands sent again. An order that is asked about
+        counts when it is known to be lost.
     late_fills : fills reported after the time-out of their order.
     ruin_ts_ns : when its equity could no longer pay the smallest order; -1 while it can.
     row_log, heard, sent : ROW, HEARD and SENT lines where the contender records, else empty.
