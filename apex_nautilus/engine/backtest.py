@@ -78,6 +78,8 @@ class AgentResult:
         How often a decision ended for each reason.
     refusals : int
         Orders denied or rejected.
+    timeouts : int
+        Orders, cancellations and amendments that a network lost.
     """
 
     slot: str
@@ -95,6 +97,7 @@ class AgentResult:
     rows: int
     reasons: dict[str, int]
     refusals: int
+    timeouts: int
 
     @property
     def wins(self) -> int:
@@ -366,6 +369,7 @@ def _agent_results(engine: BacktestEngine) -> list[AgentResult]:
                 rows=agent.rows,
                 reasons=agent.decision_counts(),
                 refusals=agent.refusals,
+                timeouts=agent.timeouts,
             )
         )
     return results
@@ -496,6 +500,7 @@ def summary(result: BacktestResult) -> dict:
                 "rows": a.rows,
                 "reasons": a.reasons,
                 "refusals": a.refusals,
+                "timeouts": a.timeouts,
             }
             for a in result.agents
         ],

@@ -25,6 +25,7 @@ from apex_nautilus.engine import (
     open_engine,
     run_backtest,
     run_market,
+    summary,
 )
 from apex_nautilus.engine.network import stable_key
 from apex_nautilus.genome import Genome, encode, sealed
@@ -192,12 +193,25 @@ def test_a_lost_cancellation_followed_by_a_fill_is_booked_and_closed(tmp_path):
     assert agent.account.position == 0.0
 
 
+def test_a_lost_cancellation_is_repeated_until_the_order_is_gone(tmp_path):
+    agent = scripted("001", [LONG])
+    # The take-profit is filled at 300 ms; the stop's cancellation is lost twice.
+    net = network(
+        {0: False, 1: False, 2: False, 3: True, 4: True, 5: False}, {3: CANCEL, 4: CANCEL, 5: CANCEL}
+    )
+    events = books((0, 60000.0, 60000.1), (300, 60040.0, 60040.1), (600, 59980.0, 59980.1))
+    _, working, positions = run(tmp_path, events, [agent], net)
+    assert [r for r, *_ in story(agent)] == ["entry", "take_profit"]
+    assert (working, positions, agent.timeouts, agent.is_flat) == ([], [], 2, True)
+
+
 def test_a_leg_that_is_still_on_its_way_is_cancelled_when_the_other_is_filled(tmp_path):
     agent = scripted("001", [LONG])
     slow = {"insert": Delay(mu=10.0, sigma=0.0)}  # 22 ms; the venue takes both legs at 44 ms
     net = network({0: False, 1: False, 2: True, 3: False, 4: False}, {3: CANCEL}, **slow)
-    # The lost take-profit is repeated at 122 ms and is under way until 144 ms; the stop is hit at 130 ms.
-    events = books((0, 60000.0, 60000.1), (130, 59980.0, 59980.1), (200, 60050.0, 60050.1))
+    # The lost take-profit is repeated at 122 ms and under way until 144 ms; the stop is hit at 130 ms. At the
+    # next book but one it would be filled, had it not been cancelled on its way.
+    events = books((0, 60000.0, 60000.1), (130, 59980.0, 59980.1), (150, 60050.0, 60050.1))
     auditor, working, positions = run(tmp_path, events, [agent], net)
     assert [r for r, *_ in story(agent)] == ["entry", "stop"]
     assert (working, positions, auditor.differences) == ([], [], [])
@@ -268,6 +282,8 @@ def test_genomes_run_late_and_their_profits_add_up_to_the_accounts_change(tmp_pa
         assert [a.fills for a in first.agents] == [a.fills for a in second.agents]
         assert all(len(a.trades) > 30 for a in first.agents)
     prompt, late = results["prompt"][0], results["late"][0]
+    assert [a.timeouts for a in prompt.agents] == [0, 0]
+    assert all(a["timeouts"] > 0 for a in summary(late)["agents"])
     books = set(wandering_market(4, 1500)["ts_init_ns"].tolist())
     entries = {
         r[0].run_id: [f.ts_ns for f in r[0].agents[0].fills if f.role == "entry"] for r in results.values()
