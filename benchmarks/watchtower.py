@@ -22,7 +22,7 @@ def _trades(n: int) -> np.ndarray:
     return np.where(rng.random((n, AGENTS)) < 0.3, 0.03, -0.01)
 
 
-def _ours(trades: np.ndarray) -> tuple[float, float, float]:
+def _ours(trades: np.ndarray) -> np.ndarray:
     from apex_nautilus.actors.watchtower import Limits, Watchtower
 
     tower = Watchtower(Limits(window=WINDOW, decay_psr=0.0))
@@ -34,10 +34,10 @@ def _ours(trades: np.ndarray) -> tuple[float, float, float]:
             verdict = tower.judge(name, 200.0, 200.0, 50.0)
             if verdict.judged:
                 total += (verdict.sharpe, verdict.psr, verdict.dsr)
-    return tuple(total)
+    return total
 
 
-def _theirs(trades: np.ndarray) -> tuple[float, float, float]:
+def _theirs(trades: np.ndarray) -> np.ndarray:
     from scipy.stats import kurtosis, norm, skew
 
     ratios = {}
@@ -59,7 +59,7 @@ def _theirs(trades: np.ndarray) -> tuple[float, float, float]:
                 luck = math.sqrt(variance) * ((1 - g) * high + g * next_)
             root = math.sqrt((1 - g3 * ratio + (g4 - 1) / 4 * ratio**2) / (count - 1))
             total += (ratio, norm.cdf(ratio / root), norm.cdf((ratio - luck) / root))
-    return tuple(total)
+    return total
 
 
 def run(quick: bool) -> Iterator[Row]:

@@ -202,7 +202,7 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec, *, certainty: 
     Returns
     -------
     numpy.void
-        One record of dtype `RULES`.
+        One record of dtype `RULES`. On spot its leverage is at most what equity pays for, fee included.
 
     Raises
     ------
@@ -228,6 +228,9 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec, *, certainty: 
     record["min_notional"] = instrument.min_notional
     record["maker_fee"] = instrument.maker_fee
     record["taker_fee"] = instrument.taker_fee
+    if instrument.is_spot:
+        # What is bought on spot is paid for, fee included: nobody lends.
+        record["max_leverage"] = min(record["max_leverage"], 1.0 / (1.0 + max(instrument.taker_fee, 0.0)))
     return record
 
 

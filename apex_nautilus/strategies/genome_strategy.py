@@ -113,8 +113,9 @@ class GenomeStrategy(ApexStrategy):
         certainty = 1.0
         if self.config.shrink:
             known = self.genome.evidence.out_of_sample
-            measured = known is not None and known.sharpe is not None and known.trades is not None
-            self._certainty = Certainty(known.sharpe, known.trades) if measured else Certainty()
+            self._certainty = Certainty()
+            if known is not None and known.sharpe is not None and known.trades is not None:
+                self._certainty = Certainty(known.sharpe, known.trades)
             certainty = self._certainty.value
         rules = trading_rules(self.genome, self.spec, certainty=certainty)
         self._max_hold_ns = int(rules["max_hold_ns"])

@@ -94,3 +94,26 @@ def test_the_kernel_shrinks_the_fraction_in_every_mode(sizing):
 def test_what_is_no_certainty_is_refused(call):
     with pytest.raises(ValueError, match="certainty"):
         call()
+
+
+def test_on_spot_nothing_is_bought_that_equity_does_not_pay_for_with_its_fee():
+    genome = Genome(
+        instrument_id="BTCUSDT.SIM",
+        clock="1s",
+        signal=Node(Constant(1.0)),
+        confidence=Node(Constant(0.0)),
+        calibration=Platt(0.0, 3.0),
+        bracket=Bracket(stop=BpsStop(value=100.0), max_hold_s=60.0),
+        sizing=Sizing(max_leverage=10.0),
+    )
+    spent = {}
+    for kind in ("spot", "linear_perp"):
+        spec = InstrumentSpec(
+            id="BTCUSDT.SIM", base="BTC", quote="USDT", price_precision=1, size_precision=6, tick=0.1,
+            lot=1e-6, min_qty=1e-6, max_qty=1e6, maker_fee=0.001, taker_fee=0.001, kind=kind,
+        )  # fmt: skip
+        rules = trading_rules(genome, spec)
+        found = decide(rules, signal=1.0, score=0.0, bid=50_000.0, ask=50_000.1, equity=200.0)
+        spent[kind] = found.quantity * 50_000.1 * 1.001
+    assert 199.0 < spent["spot"] <= 200.0
+    assert spent["linear_perp"] > 1000.0

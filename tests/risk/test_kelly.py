@@ -176,3 +176,14 @@ def test_flooring_is_the_largest_step_not_above(value, step, precision):
 def test_bad_input_is_refused(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_the_multiplier_comes_before_the_leverage_cap_and_the_genomes_bounds_after_it():
+    common = {"touch": 100.0, "risk_per_unit": 1.0, "max_leverage": 10.0, "size_scale": 1000.0}
+    assert quantity(200.0, 0.05, **common) == 10.0
+    assert quantity(200.0, 0.05, multiplier=1.5, **common) == 15.0
+    assert quantity(200.0, 0.05, multiplier=2.5, **common) == 20.0  # 200 x 10 / 100
+    assert quantity(200.0, 0.05, multiplier=2.5, genome_max_qty=12.0, **common) == 12.0
+    assert quantity(200.0, 0.05, multiplier=0.1, genome_min_qty=3.0, **common) == 3.0
+    assert quantity(200.0, 0.05, genome_min_qty=30.0, **common) == 20.0
+    assert quantity(200.0, 0.05, multiplier=0.0, genome_min_qty=3.0, **common) == 0.0
