@@ -54,9 +54,7 @@ def storm(folder: Path, pool: list[bytes], seed: int, count: int) -> tuple[list[
             path.symlink_to("/etc/hostname")
             story.append({"name": name, "valid": False})
             events += 1
-        elif (
-            kind == "overwritten"
-        ):  # at once: the second is the file, if the first was not taken yet
+        elif kind == "overwritten":  # at once: the second is the file, if the first was not taken yet
             for content in (b"{", data):
                 hidden = folder / f".{name}.{len(content)}"
                 hidden.write_bytes(content)
