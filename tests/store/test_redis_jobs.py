@@ -12,7 +12,7 @@ from support.redis_server import RedisServer, serve
 from apex_nautilus.store import CatalogLayout, FileJobQueue, QueueUnavailable, StoreError, open_queue
 from apex_nautilus.store.redis_jobs import RedisJobQueue
 
-SECRET = "correct-horse-battery"
+HIDDEN = "correct-horse-battery"
 
 
 def opened(server: RedisServer, **options) -> RedisJobQueue:
@@ -156,15 +156,15 @@ def test_a_stale_entry_is_found_behind_many_living_ones(server):
 @pytest.mark.redis
 def test_the_password_comes_from_the_environment_and_is_shown_nowhere(tmp_path, caplog, capsys):
     caplog.set_level(logging.DEBUG)
-    for server in serve(tmp_path, password=SECRET):
-        queue = RedisJobQueue(server.url, environment={"APEX_REDIS_PASSWORD": SECRET})
+    for server in serve(tmp_path, password=HIDDEN):
+        queue = RedisJobQueue(server.url, environment={"APEX_REDIS_PASSWORD": HIDDEN})
         assert queue.put(job(0))
         claim = queue.claim("w")
-        by_url = f"redis://:{SECRET}@127.0.0.1:{server.port}/0"
+        by_url = f"redis://:{HIDDEN}@127.0.0.1:{server.port}/0"
         other = open_queue("redis", CatalogLayout(tmp_path), environment={"APEX_REDIS_URL": by_url})
         assert other.status(job(0).job_id).state == "doing"
         texts = [repr(queue), repr(other), repr(claim)]
-        for variables in ({}, {"APEX_REDIS_PASSWORD": SECRET + "x"}):
+        for variables in ({}, {"APEX_REDIS_PASSWORD": HIDDEN + "x"}):
             with pytest.raises(StoreError, match="APEX_REDIS_PASSWORD") as refused:
                 RedisJobQueue(server.url, environment=variables).claim("w")
             texts.append(str(refused.value))
@@ -174,14 +174,14 @@ def test_the_password_comes_from_the_environment_and_is_shown_nowhere(tmp_path, 
                 by_url, environment={}, allow_password=True, patience=0, sleep=lambda s: None
             ).claim("w")
         texts += [str(gone.value), repr(gone.value.__context__), caplog.text, *capsys.readouterr()]
-        assert all(SECRET not in text for text in texts)
+        assert all(HIDDEN not in text for text in texts)
 
 
 @pytest.mark.parametrize(
     ("where", "reason"),
     [
-        (f"redis://user:{SECRET}@localhost/0", "holds a password"),
-        (f"http://:{SECRET}@localhost", "give file, redis"),
+        (f"redis://user:{HIDDEN}@localhost/0", "holds a password"),
+        (f"http://:{HIDDEN}@localhost", "give file, redis"),
         ("redis://", "give redis://HOST"),
         ("redis://localhost:port/0", "give redis://HOST"),
         ("redis://localhost/zero", "number of a database"),
@@ -193,7 +193,7 @@ def test_the_password_comes_from_the_environment_and_is_shown_nowhere(tmp_path, 
 def test_a_setting_that_names_no_queue_is_refused_and_its_secret_not_repeated(tmp_path, where, reason):
     with pytest.raises(StoreError, match=reason) as error:
         open_queue(where, CatalogLayout(tmp_path), environment={})
-    assert SECRET not in str(error.value)
+    assert HIDDEN not in str(error.value)
 
 
 def test_file_is_the_queue_of_the_catalog(tmp_path):
