@@ -6,8 +6,10 @@ import numpy as np
 
 from apex_nautilus.actors.result import AgentResult, ArenaResult
 from apex_nautilus.engine.report import Curve, Happening, ReportTable
+from apex_nautilus.engine.report_panels import Panel, lines_panel
+from apex_nautilus.store import CatalogLayout, read_all
 
-__all__ = ["agent_rows", "arena_curves", "arena_happenings", "arena_tables"]
+__all__ = ["agent_rows", "arena_curves", "arena_happenings", "arena_panels", "arena_tables"]
 
 AGENT_HEADERS = ("slot", "agent", "role", "genome", "fills", "fees", "equity", "return", "end")
 
@@ -54,6 +56,40 @@ def arena_happenings(result: ArenaResult) -> list[Happening]:
     return sorted(found, key=lambda h: (h.ts_ns, h.lane, h.kind))
 
 
+def arena_panels(result: ArenaResult) -> list[Panel]:
+    """The allocator's weights over time, where it was asked."""
+    moves: dict[str, list[tuple[int, float]]] = {}
+    for line in read_all(CatalogLayout(result.root).ledger, kinds=("allocation",)):
+        for agent, weight in zip(line.fields["agents"], line.fields["weights"], strict=True):
+            moves.setdefault(agent, []).append((line.ts_ns, weight))
+    lines = [
+        (name, np.array([t for t, _ in seen], dtype=np.int64), np.array([w for _, w in seen]))
+        for name, seen in moves.items()
+    ]
+    note = "Shares of the champions alive at each look; an order is scaled by their number times its share."
+    panel = lines_panel("Weights of the allocator", lines, unit="weight", note=note)
+    return [] if panel is None else [panel]
+
+
+def _costs(result: ArenaResult) -> ReportTable:
+    """What trading cost each slot: fees of its champions, of shadows apart, beside what they turned over."""
+    spent: dict[str, list[float]] = {}
+    for agent in result.agents.values():
+        where = agent.birth.slot if agent.birth.role == "champion" else "shadows"
+        row = spent.setdefault(where, [0, 0.0, 0.0, 0.0])
+        row[0] += len(agent.fills)
+        row[1] += sum(abs(f.qty) * f.price for f in agent.fills)
+        row[2] += _fees(agent)
+        row[3] += agent.final_equity - agent.birth.capital
+    rows = [
+        (where, fills, round(turned, 2), round(fees, 4), round(1e4 * fees / turned, 3) if turned else 0.0,
+         round(gain, 4), round(gain + fees, 4))
+        for where, (fills, turned, fees, gain) in sorted(spent.items())
+    ]  # fmt: skip
+    headers = ("slot", "fills", "turnover", "fees", "fees in bps", "gain after fees", "gain before fees")
+    return ReportTable("Costs (spread and slippage are in the fill prices)", headers, rows)
+
+
 def _fees(agent: AgentResult) -> float:
     return sum(fill.fee for fill in agent.fills)
 
@@ -75,6 +111,7 @@ def agent_rows(result: ArenaResult) -> list[tuple]:
 def arena_tables(result: ArenaResult) -> list[ReportTable]:
     """Agents, verdicts, swaps, jobs and refused files."""
     tables = [ReportTable("Agents, in the order of their births", AGENT_HEADERS, agent_rows(result))]
+    tables.append(_costs(result))
     if result.deaths or result.promotions:
         rows = [
             (d.slot, d.agent, d.verdict, d.reason, round(d.equity, 2), d.trades, _short(d.sharpe),

@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
+from apex_nautilus.engine.report_panels import Panel
 from apex_nautilus.store.atomic import write_atomic
 
 __all__ = ["Curve", "Happening", "ReportTable", "write_report"]
@@ -180,6 +181,13 @@ def _table(table: ReportTable) -> str:
     )
 
 
+def _panel(panel: Panel, div_id: str) -> str:
+    chart = panel.figure.to_html(
+        full_html=False, include_plotlyjs=False, div_id=div_id, config={"displaylogo": False}
+    )
+    return f"<h2>{html.escape(panel.title)}</h2><p class=sub>{html.escape(panel.note)}</p>{chart}"
+
+
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color:
 #1c2430 } h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin-top: 2rem } p.sub {
@@ -197,6 +205,7 @@ def write_report(
     subtitle: str = "",
     curves: Sequence[Curve] = (),
     happenings: Sequence[Happening] = (),
+    panels: Sequence[Panel] = (),
     tables: Sequence[ReportTable] = (),
     unit: str = "USDT",
 ) -> None:
@@ -208,7 +217,8 @@ def write_report(
     title, subtitle : heading.
     curves : equity curves, drawn in one figure.
     happenings : drawn on a time line below, one lane each.
-    tables : written below the figure, in order.
+    panels : further figures, below the first, in order.
+    tables : written below the figures, in order.
     unit : of the curves.
     """
     figure = _figure(curves, happenings, unit)
@@ -216,9 +226,11 @@ def write_report(
     chart = figure.to_html(
         full_html=False, include_plotlyjs=True, div_id="equity", config={"displaylogo": False}
     )
+    further = "".join(_panel(panel, f"panel-{k}") for k, panel in enumerate(panels))
     page = (
         f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
-        f"<p class=sub>{html.escape(subtitle)}</p>{chart}{''.join(map(_table, tables))}</body></html>\n"
+        f"<p class=sub>{html.escape(subtitle)}</p>{chart}{further}"
+        f"{''.join(map(_table, tables))}</body></html>\n"
     )
     write_atomic(path, page.encode("utf-8"))

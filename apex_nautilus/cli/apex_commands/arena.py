@@ -112,7 +112,12 @@ def _print(result: ArenaResult, report: Path | None) -> None:
 
 
 def _write_report(path: Path, result: ArenaResult) -> None:
-    from apex_nautilus.cli._arena_report import arena_curves, arena_happenings, arena_tables
+    from apex_nautilus.cli._arena_report import (
+        arena_curves,
+        arena_happenings,
+        arena_panels,
+        arena_tables,
+    )
     from apex_nautilus.engine import write_report
 
     write_report(
@@ -121,5 +126,6 @@ def _write_report(path: Path, result: ArenaResult) -> None:
         subtitle=f"{len(result.agents)} agents, {len(result.deaths)} deaths, {len(result.swaps)} swaps",
         curves=arena_curves(result),
         happenings=arena_happenings(result),
+        panels=arena_panels(result),
         tables=arena_tables(result),
     )

@@ -89,6 +89,7 @@ def _write_report(path: Path, result) -> None:
     import numpy as np
 
     from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
+    from apex_nautilus.engine.report_panels import reliability_panel
 
     curves, happenings, trades = [], [], []
     for a in result.agents:
@@ -118,6 +119,10 @@ def _write_report(path: Path, result) -> None:
     # Strategies written by hand count no reasons, or their own.
     known = list(dict.fromkeys(reason for a in result.agents for reason in a.reasons))
     reasons = [(a.slot, *(a.reasons.get(reason, 0) for reason in known)) for a in result.agents]
+    panel = reliability_panel(
+        [t.p for a in result.agents for t in a.trades],
+        [t.exit_kind == "take_profit" for a in result.agents for t in a.trades],
+    )
     span = f"{_clock(result.start_ns)} to {_clock(result.end_ns)} UTC"
     write_report(
         path,
@@ -125,6 +130,7 @@ def _write_report(path: Path, result) -> None:
         subtitle=f"{span}, {result.objects:,} books and trades",
         curves=curves,
         happenings=happenings,
+        panels=[] if panel is None else [panel],
         tables=[
             ReportTable(
                 "Agents",
