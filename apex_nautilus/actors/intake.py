@@ -30,7 +30,7 @@ from time import perf_counter_ns
 
 import msgspec
 
-from apex_nautilus.genome import Genome, GenomeError, compile_genome, decode
+from apex_nautilus.genome import Genome, GenomeError, check_artifact, compile_genome, decode
 from apex_nautilus.store import CatalogLayout, fault_point, fsync_directory
 
 __all__ = ["MAX_BYTES", "Arrival", "Intake", "is_unfinished"]
@@ -249,6 +249,8 @@ class Intake:
                 path="clock",
                 source=name,
             )
+        if genome.artifact is not None:
+            check_artifact(genome.artifact, path.parent, source=name)
         compile_genome(genome)
         return genome
 

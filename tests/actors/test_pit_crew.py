@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import msgspec
 import pytest
 from support.arena_case import BTC_ID, ETH_ID, catalog, genome
 
@@ -9,7 +12,7 @@ from apex_nautilus.actors.contest import ContestRules
 from apex_nautilus.actors.pit_crew import PitCrew
 from apex_nautilus.actors.roster import Roster, Slot, common_equities, tag_of
 from apex_nautilus.features import names
-from apex_nautilus.genome import GenomeError, encode
+from apex_nautilus.genome import Artifact, GenomeError, encode, sealed
 from apex_nautilus.store import install, write_atomic
 
 SLOTS = [Slot("btc-1", BTC_ID), Slot("btc-2", BTC_ID), Slot("eth-1", ETH_ID)]
@@ -139,3 +142,30 @@ def test_books_move_money_and_refuse_nonsense(roster):
         with pytest.raises(ValueError, match=words):
             Roster(slots, 200.0)
     assert tag_of("sol-2", 12) == "SOL2E12"
+
+
+def test_the_file_beside_an_oracle_is_held_against_its_hash(tmp_path, roster):
+    """A changed network is refused by its hash, a missing one by its name, before anything is made of it."""
+    layout = catalog(tmp_path)
+    weights = b"a network"
+    reasons = {}
+    for name, content, stated in (
+        ("changed.onnx", b"another", hashlib.sha256(weights).hexdigest()),
+        ("missing.onnx", None, hashlib.sha256(weights).hexdigest()),
+        ("right.onnx", weights, hashlib.sha256(weights).hexdigest()),
+    ):
+        if content is not None:
+            (layout.incoming / f".{name}").write_bytes(content)
+            (layout.incoming / f".{name}").rename(layout.incoming / name)
+        oracle = msgspec.structs.replace(
+            genome(), kind="oracle", signal=None, confidence=None, artifact=Artifact(name, stated)
+        )
+        source = layout.incoming / "oracle.json"
+        source.write_bytes(encode(sealed(oracle)))
+        with pytest.raises(GenomeError) as refused:
+            crew(layout, roster)._intake.read(source, source.name)
+        reasons[name] = str(refused.value)
+        source.unlink()
+    assert "SHA-256" in reasons["changed.onnx"]
+    assert "missing.onnx" in reasons["missing.onnx"]
+    assert "SHA-256" not in reasons["right.onnx"]  # its hash is right; an arena of trees cannot run it
