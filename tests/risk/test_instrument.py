@@ -61,7 +61,7 @@ def test_a_field_outside_its_range_is_named(change, says):
 def test_an_inverse_contract_is_known_but_no_money_is_counted_in_it():
     spec = InstrumentSpec(**BTC | {"kind": "inverse_perp", "quote": "USD", "multiplier": 100.0})
     assert (spec.settlement, spec.is_inverse, spec.is_spot) == ("BTC", True, False)
-    with pytest.raises(ValueError, match="sizing of an inverse .* its profit is in BTC"):
+    with pytest.raises(ValueError, match=r"sizing of an inverse .* its profit is in BTC"):
         require_linear(spec, "sizing")
     require_linear(InstrumentSpec(**BTC), "sizing")
     assert InstrumentSpec(**BTC).settlement == "USDT"

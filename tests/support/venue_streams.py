@@ -275,18 +275,23 @@ def binance_session(path: Path, symbol: str, messages: int) -> tuple[dict, dict[
     opened = 1723161240000
     for closed in (False, True):
         candle = {
-
-                "t": opened,
-                "T": opened + 59_999,
-                "s": symbol,
-                "i": "1m",
-                "f": 1,
-                "L": 9,
-                "n": 9,
-                "x": closed
-            ,
-            "o": "61800.00", "c": "61810.50", "h": "61820.00", "l": "61790.10", "v": "12.345",
-            "q": "1.0", "V": "6.000", "Q": "1.0", "B": "0",
+            "t": opened,
+            "T": opened + 59_999,
+            "s": symbol,
+            "i": "1m",
+            "f": 1,
+            "L": 9,
+            "n": 9,
+            "x": closed,
+            "o": "61800.00",
+            "c": "61810.50",
+            "h": "61820.00",
+            "l": "61790.10",
+            "v": "12.345",
+            "q": "1.0",
+            "V": "6.000",
+            "Q": "1.0",
+            "B": "0",
         }
         data = {"e": "kline", "E": opened + 60_005, "s": symbol, "k": candle}
         sent[trades].append((candles, json.dumps({"stream": candles, "data": data})))

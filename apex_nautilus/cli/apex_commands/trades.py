@@ -17,9 +17,7 @@ __all__ = ["command"]
 @click.option("--strategy", help="Only executions of this strategy id.")
 @click.option("--instrument", help="Only executions in this instrument.")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N executions.")
-@click.option(
-    "--totals", is_flag=True, help="One line a strategy and instrument, not one an execution."
-)
+@click.option("--totals", is_flag=True, help="One line a strategy and instrument, not one an execution.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
 def command(
     root: Path,
