@@ -369,7 +369,7 @@ def external_values(records: np.ndarray) -> dict[str, np.ndarray]:
 _NOTHING: Final = np.empty((0, kernel.WINDOWS, 0))
 
 
-def _mask(prices: np.ndarray, fresh: Sequence[bool] | None, ages_ns: Any, max_age_ns: int) -> np.ndarray:
+def _mask(prices: np.ndarray, fresh: Any, ages_ns: Any, max_age_ns: int) -> np.ndarray:
     if fresh is not None and ages_ns is not None:
         raise FeatureError("eigen scan: give fresh or ages_ns, not both")
     if ages_ns is not None:
