@@ -94,7 +94,9 @@ class _Book:
             flags = message.column("flags").to_numpy()
             # Binance's adapter flags no snapshot, but clears the book in front of it, as every adapter does.
             snapshot = bool((flags & RecordFlag.F_SNAPSHOT).any() or (events["kind"] == KIND_CLEAR).any())
-            update = int(message.column("order_id").to_numpy().max()) if self._counts_up else 0
+            # Bybit's running number is in the order id; Binance's update id is the sequence.
+            numbers = message.column("order_id").to_numpy() if self._counts_up else events["sequence"]
+            update = int(numbers.max())
             batch = self._take(events, update, snapshot)
             if batch is not None:
                 yield ts, 1, batch
@@ -118,6 +120,10 @@ class _Book:
                 rows.refuse("sequence_break", f"update {update} after {self._last_id}")
                 return self._lose(events)
             self._last_id = update
+        elif update < self._last_id or (self._spec.is_spot and update == self._last_id):
+            # The adapter asks for the snapshot while changes already come in; older ones may follow it.
+            rows.note("diff_before_snapshot")
+            return None
         if (events["price"][events["kind"] != KIND_CLEAR] <= 0).any():
             rows.refuse("non_positive_price", f"update {update}")
             return self._lose(events)
