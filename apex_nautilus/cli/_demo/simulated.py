@@ -161,7 +161,7 @@ def _arena(
         runs=str(root / "runs"),
         slots=slots(),
         start=opened_ns,
-        limits=Limits(drawdown=0.5),
+        limits=Limits(drawdown=0.5, decay_psr=0.05),  # stricter than the default: an hour is short
         contest=ContestRules(min_trades=10, min_shadow_s=60.0),
         preload={"1s": list(FEATURES)},
         ledger_mark_s=10.0,
