@@ -16,7 +16,7 @@ from apex_nautilus.actors.result import read_result
 
 def _demo(out: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "apex_nautilus.cli.apex", "demo", "--seed", "7", "--out", str(out)]
-    command += ["--history-minutes", "60", "--arena-minutes", "20"]
+    command += ["--history-minutes", "60", "--arena-minutes", "45"]
     return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
