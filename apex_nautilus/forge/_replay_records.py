@@ -5,13 +5,25 @@ from __future__ import annotations
 
 import numpy as np
 
-EXIT_STOP = 1
-EXIT_TAKE_PROFIT = 2
-EXIT_MAX_HOLD = 3
-EXIT_END = 4
+from apex_nautilus.risk.trades import (
+    EXIT_END,
+    EXIT_KINDS,
+    EXIT_MAX_HOLD,
+    EXIT_STOP,
+    EXIT_TAKE_PROFIT,
+    TRADE,
+)
 
-#: Names of the exit kinds, by code; `end` is the forced close at the last event replayed.
-EXIT_KINDS = ("none", "stop", "take_profit", "max_hold", "end")
+__all__ = [
+    "EXIT_END",
+    "EXIT_KINDS",
+    "EXIT_MAX_HOLD",
+    "EXIT_STOP",
+    "EXIT_TAKE_PROFIT",
+    "RESULT",
+    "STATE",
+    "TRADE",
+]
 
 #: One result a genome. Times are absolute, -1 where the event did not come. `sum_return` to `sum_return4` are
 #: sums of powers of the per-trade returns (profit after fees over equity before); `sharpe`, `skew` and raw
@@ -46,31 +58,6 @@ RESULT = np.dtype(
         ("traded_notional", "f8"),
         ("invalid", "i8"),
         ("rows_evaluated", "i8"),
-    ],
-    align=True,
-)
-
-#: One closed trade. `entry_row` is the decision's row, `entry_event` and `exit_event` are path events, prices
-#: are averages over the levels walked, money in quote units.
-TRADE = np.dtype(
-    [
-        ("entry_row", "i8"),
-        ("entry_event", "i8"),
-        ("exit_event", "i8"),
-        ("entry_ts_ns", "i8"),
-        ("exit_ts_ns", "i8"),
-        ("side", "i8"),
-        ("quantity", "f8"),
-        ("entry_price", "f8"),
-        ("exit_price", "f8"),
-        ("take_profit", "f8"),
-        ("stop", "f8"),
-        ("exit_kind", "i8"),
-        ("fees", "f8"),
-        ("profit", "f8"),
-        ("equity_after", "f8"),
-        ("p", "f8"),
-        ("fraction", "f8"),
     ],
     align=True,
 )

@@ -7,8 +7,10 @@ import numpy as np
 from ..features import DEPTH, EVENT, BookFeatures
 from ..genome import Program, new_state
 from ..risk import ACCOUNT as LEDGER
-from ..risk import REASONS, RULES
+from ..risk import REASONS, RULES, trades
 from ..risk.order_timeout import NEVER_NS, PENDING
+from ..risk.trades import EXIT_KINDS
+from ..risk.trades import TRADE as CONTENDER_TRADE
 
 __all__ = [
     "CONTENDER",
@@ -27,9 +29,11 @@ __all__ = [
 # Where a position stands.
 IDLE, ENTERING, HOLDING, CLOSING = np.arange(4)
 
-# How a position ended, as the replay says it; a contender's is never closed for the end of a tape.
-NOT_ENTERED, EXIT_STOP, EXIT_TAKE_PROFIT, EXIT_MAX_HOLD = np.arange(4)
-EXIT_KINDS = ("none", "stop", "take_profit", "max_hold", "end")
+# How a position ended: typed like the rest. A contender's is never closed for the end of a tape.
+NOT_ENTERED = np.int64(0)
+EXIT_STOP, EXIT_TAKE_PROFIT, EXIT_MAX_HOLD = (
+    np.int64(kind) for kind in (trades.EXIT_STOP, trades.EXIT_TAKE_PROFIT, trades.EXIT_MAX_HOLD)
+)
 
 # What a contender hears.
 BATCH, FILL, OPEN, CLOSED, FUNDED = np.arange(5)
@@ -139,32 +143,6 @@ MESSAGE = np.dtype(
         ("left", "<i8"),
         ("maker", "<i8"),
     ]
-)
-
-#: One closed trade, column for column as the replay writes them: `entry_row` counts the rows seen before the
-#: decision, `entry_event` and `exit_event` the whole books seen at the decision and at the last fill's
-#: report. `profit` is after fees and funding. `exit_kind` indexes `EXIT_KINDS`.
-CONTENDER_TRADE = np.dtype(
-    [
-        ("entry_row", "i8"),
-        ("entry_event", "i8"),
-        ("exit_event", "i8"),
-        ("entry_ts_ns", "i8"),
-        ("exit_ts_ns", "i8"),
-        ("side", "i8"),
-        ("quantity", "f8"),
-        ("entry_price", "f8"),
-        ("exit_price", "f8"),
-        ("take_profit", "f8"),
-        ("stop", "f8"),
-        ("exit_kind", "i8"),
-        ("fees", "f8"),
-        ("profit", "f8"),
-        ("equity_after", "f8"),
-        ("p", "f8"),
-        ("fraction", "f8"),
-    ],
-    align=True,
 )
 
 #: One warm row, where rows are recorded: what the genome said and what was decided. `reason` is -1 where
