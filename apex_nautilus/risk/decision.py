@@ -21,6 +21,7 @@ from apex_nautilus.risk.bracket import (
     stop_distance_kernel,
 )
 from apex_nautilus.risk.costs import NO_DEPTH, round_trip_cost_kernel, walk_kernel
+from apex_nautilus.risk.entry_policy import EXECUTION_AGGRESSIVE
 from apex_nautilus.risk.kelly import kelly_kernel, net_reward_risk_kernel, quantity_units_kernel
 from apex_nautilus.risk.rules import RULES, SIZING_EVOLVED, calibrate_kernel, sigmoid_kernel
 
@@ -90,6 +91,17 @@ def ruined_kernel(rules, equity: float, price: float) -> bool:
 
 
 @njit(cache=True, error_model="numpy")
+def signal_side_kernel(rules, signal: float) -> int:
+    """Return the side that `signal` asks for: +1 beyond the entry threshold, -1 beyond its negative, else 0
+    (NaN too)."""
+    if signal > rules.entry_threshold:
+        return 1
+    if signal < -rules.entry_threshold:
+        return -1
+    return 0
+
+
+@njit(cache=True, error_model="numpy")
 def _refuse(p: float, fraction: float, reason: int):
     return Decision(0, 0.0, math.nan, math.nan, p, fraction, reason)
 
@@ -117,11 +129,7 @@ def decide_at_deviation_kernel(
     multiplier: float,
 ):
     """Return the `Decision` on one row, given the deviation that a volatility stop needs (NaN: too early)."""
-    side = 0
-    if signal > rules.entry_threshold:
-        side = 1
-    elif signal < -rules.entry_threshold:
-        side = -1
+    side = signal_side_kernel(rules, signal)
     if side == 0:
         return _refuse(math.nan, 0.0, NO_SIGNAL)
     if side < 0 and rules.is_spot != 0:
@@ -133,16 +141,21 @@ def decide_at_deviation_kernel(
         return _refuse(math.nan, 0.0, RUINED)
 
     spread = ask - bid
-    distance = stop_distance_kernel(rules.stop_kind, rules.stop_value, deviation, touch)
+    # The bracket hangs on the price that the entry is meant to get. Costs and size stay those of crossing:
+    # an entry that rests may have to cross in the end, and the better price must not be bet on.
+    anchor = touch
+    if rules.execution != EXECUTION_AGGRESSIVE:
+        anchor = bid if side > 0 else ask
+    distance = stop_distance_kernel(rules.stop_kind, rules.stop_value, deviation, anchor)
     if math.isnan(distance):
         return _refuse(math.nan, 0.0, WARMING_UP)
     if distance <= spread:
         return _refuse(math.nan, 0.0, STOP_INSIDE_SPREAD)
     # Nothing trades at such prices, and they would leave the range of the price grid.
-    if not (touch + rules.reward_risk * distance < 1e15 / rules.price_scale):
+    if not (anchor + rules.reward_risk * distance < 1e15 / rules.price_scale):
         return _refuse(math.nan, 0.0, BRACKET_OUT_OF_RANGE)
     profit_units, stop_units = bracket_units_kernel(
-        side, touch, distance, rules.reward_risk, rules.tick_units, rules.price_scale
+        side, anchor, distance, rules.reward_risk, rules.tick_units, rules.price_scale
     )
     if profit_units <= 0 or stop_units <= 0:
         return _refuse(math.nan, 0.0, BRACKET_OUT_OF_RANGE)
@@ -218,8 +231,9 @@ def decide(
     """Decide on one row, for an agent that is flat and has nothing pending.
 
     1. Side: ``signal`` beyond +-`entry_threshold`; a short is refused on spot.
-    2. Touch: ask for a long, bid for a short. Stop distance by basis points or volatility; refused where it
-       does not exceed the spread. Bracket prices rounded to the tick away from the entry.
+    2. Touch: ask for a long, bid for a short; where the entry rests (`execution` not aggressive) the bracket
+       hangs on the other one, at which it would rest. Stop distance by basis points or volatility; refused
+       where it does not exceed the spread. Bracket prices rounded to the tick away from the entry.
     3. Cost of the round trip: taker fees both ways, the spread, and the slippage of an order beyond the touch
        size. Kelly on the net reward to risk, times `kelly_fraction`, or in mode "evolved" times
        ``lo + (hi - lo) * sigmoid(size_output)``: an evolved size is a share of Kelly's bet and cannot bet
@@ -234,7 +248,7 @@ def decide(
         Outputs of the genome's trees on this row. NaN trades nothing (a NaN `size_output` too, in mode
         "evolved").
     bid, ask : float
-        Touch the entry would meet.
+        Touch the entry would meet or rest at.
     equity : float
         Agent's equity in quote units.
     book : (4, K) float64

@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from apex_nautilus.risk.bracket import STOP_BPS, STOP_VOLATILITY
+from apex_nautilus.risk.entry_policy import PASSIVE_TIMERS, PassiveTimers, check_timers, execution_kind
 from apex_nautilus.risk.instrument import InstrumentSpec, require_linear
 from apex_nautilus.risk.kelly import STAKE_NOTIONAL, STAKE_RISK
 
@@ -28,7 +29,8 @@ SIZING_EVOLVED = 1
 
 #: One record: the rules of one genome on one instrument. Units are in the names; ``*_units`` are counts of
 #: ``10**-precision``, ``*_scale`` is ``10**precision``. `genome_max_qty` 0 is "no bound of the genome's own".
-#: `certainty` scales f*: 1, or what `uncertainty_shrink` leaves of it.
+#: `certainty` scales f*: 1, or what `uncertainty_shrink` leaves of it. `execution` is how an entry gets into
+#: the market, see `entry_policy.execution_kind`; the two times after it are those of a passive one.
 RULES = np.dtype(
     [
         ("entry_threshold", "f8"),
@@ -37,6 +39,9 @@ RULES = np.dtype(
         ("stop_value", "f8"),
         ("stop_window", "i8"),
         ("max_hold_ns", "i8"),
+        ("execution", "i8"),
+        ("reprice_ns", "i8"),
+        ("patience_ns", "i8"),
         ("calibration_kind", "i8"),
         ("platt_a", "f8"),
         ("platt_b", "f8"),
@@ -79,6 +84,8 @@ class GenomeLike(Protocol):
     def id(self) -> str: ...
     @property
     def entry_threshold(self) -> float: ...
+    @property
+    def execution(self) -> str: ...
     @property
     def bracket(self) -> Any: ...
     @property
@@ -187,7 +194,21 @@ def _fill_sizing(record: np.void, sizing: Any, where: str) -> None:
         record["genome_max_qty"] = _number(sizing.max_qty, "sizing.max_qty", where, low, 1e12)
 
 
-def trading_rules(genome: GenomeLike, instrument: InstrumentSpec, *, certainty: float = 1.0) -> np.void:
+def _fill_execution(record: np.void, execution: str, timers: PassiveTimers, where: str) -> None:
+    try:
+        record["execution"] = execution_kind(execution)
+        record["reprice_ns"], record["patience_ns"] = check_timers(timers)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def trading_rules(
+    genome: GenomeLike,
+    instrument: InstrumentSpec,
+    *,
+    certainty: float = 1.0,
+    timers: PassiveTimers = PASSIVE_TIMERS,
+) -> np.void:
     """Join what a genome decides with what the venue allows.
 
     Parameters
@@ -198,6 +219,8 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec, *, certainty: 
         The instrument it trades.
     certainty : float
         Share of f* that is bet, in [0, 1]; what parameter uncertainty leaves of it, see `Certainty`.
+    timers : PassiveTimers
+        Of a passive entry.
 
     Returns
     -------
@@ -207,8 +230,8 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec, *, certainty: 
     Raises
     ------
     ValueError
-        When a field is outside its range; the message names genome and field. When the instrument is
-        inverse.
+        When a field is outside its range, or its entry policy is unknown; the message names genome and
+        field. When the instrument is inverse.
     """
     require_linear(instrument, "sizing")
     record = np.zeros(1, dtype=RULES)[0]
@@ -217,6 +240,7 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec, *, certainty: 
     _fill_bracket(record, genome.bracket, where)
     _fill_calibration(record, genome.calibration, where)
     _fill_sizing(record, genome.sizing, where)
+    _fill_execution(record, genome.execution, timers, where)
     record["certainty"] = _number(certainty, "certainty", where, 0.0, 1.0)
     record["is_spot"] = instrument.is_spot
     record["tick_units"] = instrument.tick_units
@@ -234,9 +258,11 @@ def trading_rules(genome: GenomeLike, instrument: InstrumentSpec, *, certainty: 
     return record
 
 
-def rules_array(genomes: Sequence[GenomeLike], instrument: InstrumentSpec) -> NDArray[np.void]:
+def rules_array(
+    genomes: Sequence[GenomeLike], instrument: InstrumentSpec, *, timers: PassiveTimers = PASSIVE_TIMERS
+) -> NDArray[np.void]:
     """Return the rules of many genomes on one instrument as an array of dtype `RULES`."""
     records = np.zeros(len(genomes), dtype=RULES)
     for place, genome in enumerate(genomes):
-        records[place] = trading_rules(genome, instrument)
+        records[place] = trading_rules(genome, instrument, timers=timers)
     return records

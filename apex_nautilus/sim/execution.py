@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..features import BookFeatures, get
+from ..risk.entry_policy import CANCEL, CHOICES, CROSS, IMPROVE, JOIN, WAIT
 from . import matching as m
 from ._execution_settings import DEFAULT_FEATURES, SIDES, ExecutionSettings
 from ._guests import Guests, Handle
@@ -31,8 +32,7 @@ __all__ = [
     "Progress",
 ]
 
-WAIT, CROSS, JOIN, IMPROVE, CANCEL = range(5)
-ACTIONS = ("wait", "cross", "join", "improve", "cancel")
+ACTIONS = CHOICES
 
 # What the observation divides a feature by before it is squashed, by unit; sizes are divided by the parent's.
 # A ratio needs neither.

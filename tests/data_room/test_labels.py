@@ -199,6 +199,7 @@ def always(instrument: InstrumentSpec, side: float, stop, max_hold_s: float):
         entry_threshold=0.5,
         bracket=SimpleNamespace(reward_risk=3.0, max_hold_s=max_hold_s, stop=stop),
         calibration=SimpleNamespace(a=0.0, b=9.0),
+        execution="aggressive",
         sizing=SimpleNamespace(
             mode="kelly",
             kelly_fraction=0.5,
