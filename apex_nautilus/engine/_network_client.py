@@ -39,6 +39,7 @@ from nautilus_trader.model.identifiers import ClientOrderId, StrategyId
 from nautilus_trader.model.orders import Order
 
 from apex_nautilus.engine._network_config import NetworkConfig, RateMeter, stable_key
+from apex_nautilus.engine.delays import DelayCounts
 
 __all__ = ["NETWORK_TIMEOUT", "Connection", "NetExecClient"]
 
@@ -82,6 +83,8 @@ class NetExecClient(BacktestExecClient):
     Attributes
     ----------
     connections : dict of StrategyId to Connection
+    delays : dict of str to DelayCounts
+        From sending to arrival, of each class of command; the wait behind an earlier command is part of it.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class NetExecClient(BacktestExecClient):
         self._timeout_ns = network.timeout_ns
         self._meter = meter
         self.connections: dict[StrategyId, Connection] = {}
+        self.delays = {kind: DelayCounts() for kind in self._models}
         # Orders that the exchange will never know, until their time-out closes them.
         self._never_arrived: set[ClientOrderId] = set()
         self._due: list[tuple[int, int, Callable[[Any], None], Any]] = []
@@ -159,14 +163,17 @@ class NetExecClient(BacktestExecClient):
             factor = self._meter.factor(now_ns)
         if model.is_lost(connection.key, number, direction):
             connection.lost += 1
+            self.delays[kind].lost += 1
         else:
             delay_ns = round(model.delay_ns(connection.key, number, direction) * factor)
             arrival_ns = max(now_ns + delay_ns, connection.last_arrival_ns)  # never before the one before it
             if arrival_ns - now_ns < self._timeout_ns:
                 connection.last_arrival_ns = arrival_ns
+                self.delays[kind].add(arrival_ns - now_ns)
                 self._at(arrival_ns, deliver, command)
                 return True
             connection.late += 1
+            self.delays[kind].late += 1
         self._at(now_ns + self._timeout_ns, give_up, command)
         return False
 

@@ -20,6 +20,7 @@ from nautilus_trader.common.component import Clock
 from nautilus_trader.common.events import TimeEvent
 
 from apex_nautilus.engine._network_config import RateMeter
+from apex_nautilus.engine.delays import DelayCounts
 from apex_nautilus.sim import LatencyModel
 from apex_nautilus.sim.latency import DATA, ORDER
 
@@ -51,8 +52,10 @@ class DelayedLine:
 
     Attributes
     ----------
-    packets, lost : int
-        Taken so far, and how many of them were lost the first time.
+    packets : int
+        Taken so far.
+    delays : DelayCounts
+        From leaving the venue to delivery, and how many packets were lost the first time.
     """
 
     __slots__ = (
@@ -69,7 +72,7 @@ class DelayedLine:
         "_name",
         "_queue",
         "_timeout_ns",
-        "lost",
+        "delays",
         "packets",
     )
 
@@ -91,11 +94,12 @@ class DelayedLine:
         self._deliver = deliver
         self._meter = meter
         self._queue: deque[tuple[int, Any]] = deque()
-        self._missing: list[Any] = []  # lost, and no later packet has told of it yet
+        self._missing: list[tuple[int, Any]] = []  # lost when, and no later packet has told of it yet
         self._last_arrival_ns = self._last_due_ns = 0  # they differ behind a hole
         self._armed = False
         self._alert = 0
-        self.packets = self.lost = 0
+        self.packets = 0
+        self.delays = DelayCounts()
 
     def take(self, packet: Any) -> None:
         """A packet leaves the venue now."""
@@ -105,8 +109,8 @@ class DelayedLine:
         if self._meter is not None:
             self._meter.count(now_ns)
         if self._model.is_lost(self._key, number, DATA):
-            self.lost += 1
-            self._missing.append(packet)
+            self.delays.lost += 1
+            self._missing.append((now_ns, packet))
             return
         delay_ns = self._model.delay_ns(self._key, number, DATA)
         if self._meter is not None:
@@ -115,10 +119,12 @@ class DelayedLine:
         if self._missing:
             due_ns += self._repetition_ns(number)
         due_ns = max(due_ns, self._last_due_ns)
-        if self._missing:
-            self._queue.extend((due_ns, missing) for missing in self._missing)
-            self._missing.clear()
+        for lost_ns, missing in self._missing:
+            self._queue.append((due_ns, missing))
+            self.delays.add(due_ns - lost_ns)
+        self._missing.clear()
         self._last_due_ns = due_ns
+        self.delays.add(due_ns - now_ns)
         self._queue.append((due_ns, packet))
         if not self._armed:
             self._arm()

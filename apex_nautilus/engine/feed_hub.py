@@ -36,6 +36,7 @@ from nautilus_trader.model.identifiers import InstrumentId
 from apex_nautilus.engine._network_config import NetworkConfig, check_network, stable_key
 from apex_nautilus.engine._network_feed import DelayedLine
 from apex_nautilus.engine.decode import EventDecoder
+from apex_nautilus.engine.delays import tell_delays
 from apex_nautilus.engine.external_data import EXTERNAL_TOPIC, ExternalSource, ExternalValue, split_external
 from apex_nautilus.features import (
     KIND_LEVEL,
@@ -408,7 +409,7 @@ class FeedHub(Actor):
         network = self.config.network
         model = None if network is None else network.feed_model()
         if network is not None and model is not None:
-            self.line = DelayedLine(
+            self.line = line = DelayedLine(
                 self.clock,
                 f"{self.id}-line",
                 model,
@@ -417,6 +418,7 @@ class FeedHub(Actor):
                 self._receive,
                 network.meter(),
             )
+            tell_delays(self.msgbus, lambda: {"data": line.delays})
         self.msgbus.register(endpoint=self.endpoint_of(self.instrument_id), handler=self._on_subscribe)
         self.msgbus.register(endpoint=self.leave_endpoint_of(self.instrument_id), handler=self.leave)
         self.msgbus.subscribe(topic=EXTERNAL_TOPIC, handler=self.on_external)

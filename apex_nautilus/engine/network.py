@@ -31,6 +31,7 @@ from apex_nautilus.engine._network_config import (
     check_network,
     stable_key,
 )
+from apex_nautilus.engine.delays import tell_delays
 
 __all__ = [
     "NETWORK_TIMEOUT",
@@ -113,6 +114,7 @@ class NetworkModule(SimulationModule):
         exchange.register_client(client)
         client.start()
         self.client = client
+        tell_delays(self.msgbus, lambda: client.delays)
 
     def process(self, ts_now: int) -> None:
         """Nothing is due at any time of its own; without a client the run must not go on as if it had one."""

@@ -199,7 +199,7 @@ def test_a_lost_request_is_repeated_after_its_time_out():
     _advance(clock, 20_000)
     # b arrives at 2100 and shows the hole; the request is lost, repeated after 5000, and answered in 200.
     assert got == [(7_300, "a"), (7_300, "b"), (7_300, "c")]
-    assert (line.packets, line.lost) == (3, 1)
+    assert (line.packets, line.delays.lost) == (3, 1)
 
 
 def _advance(clock, to_ns):
