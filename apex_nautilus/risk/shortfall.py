@@ -14,8 +14,8 @@ The touch is the one that the agent saw when it sent the order: on a network tha
 and what the difference costs is slippage. All parts are signed, positive where they cost; a fill at a better
 price than asked for has a negative one.
 
-The parts and the fees of a trade add up to its implementation shortfall (Perold 1988): the profit that it would
-have made at the reference prices, less what it made.
+The parts and the fees of a trade add up to its implementation shortfall (Perold 1988): what it would have
+earned at the reference prices, less what it did.
 """
 
 from __future__ import annotations
