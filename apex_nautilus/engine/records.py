@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 __all__ = ["FillRecord", "TradeRecord"]
@@ -24,6 +26,10 @@ class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
         Base units and price.
     fee : float
         Commission, quote units; negative for a rebate.
+    reference : float
+        The price that the order was decided on; see `risk.shortfall`. NaN where it is not known.
+    spread, slippage : float
+        What the fill cost beyond its fee, quote units, positive where it cost; NaN where it is not known.
     maker : bool
     position : float
         Signed position after the fill, base units.
@@ -41,6 +47,9 @@ class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
     maker: bool
     position: float
     balance: float
+    reference: float = math.nan
+    spread: float = math.nan
+    slippage: float = math.nan
 
 
 class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +71,9 @@ class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
         The bracket, as decided.
     exit_kind : str
         ``take_profit``, ``stop``, ``max_hold``, or the reason given to `close` or `retire`.
-    fees : float
-        Commissions of all fills, quote units.
+    fees, spread, slippage : float
+        Commissions and costs of all fills, quote units, positive where they cost; see `risk.shortfall`. A
+        part is NaN where it is not known of every fill.
     pnl : float
         Profit net of fees, quote units.
     equity : float
@@ -87,3 +97,5 @@ class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
     equity: float
     p: float
     fraction: float
+    spread: float = math.nan
+    slippage: float = math.nan
