@@ -49,6 +49,7 @@ from apex_nautilus.actors.recycling import (
 )
 from apex_nautilus.actors.roster import Agent, Roster, Slot
 from apex_nautilus.actors.touches import Touches
+from apex_nautilus.actors.trade_lines import TradeLines, delay_lines
 from apex_nautilus.actors.watcher import Watcher
 from apex_nautilus.actors.watchtower import Limits, Verdict, Watchtower, past_returns
 from apex_nautilus.engine import BAR_CLOCKS, install_network, remove_if_flat, spawn, spec_of
@@ -223,6 +224,7 @@ class ArenaController(Controller):
         tell_promotions(self.layout, self._queue, verdicts)
         self._live_dsr = live_dsr(verdicts)
         self.watchtower.restore(past_returns(read_ledger(self._ledger.path)))
+        self._trades = TradeLines(self.msgbus, lambda line: self._write(self.clock.timestamp_ns(), line))
         self._specs = {i: self._spec(i) for i in self.roster.instruments}
         self._currency = Currency.from_str(config.currency)
         self.msgbus.subscribe(topic="events.order.*", handler=self._on_order_event)
@@ -244,6 +246,8 @@ class ArenaController(Controller):
             return
         now = self.clock.timestamp_ns()
         self._measure(now, forced=True)
+        for line in delay_lines(self.msgbus):
+            self._write(now, line)
         agents = self.roster.living()
         self._write(
             now,
@@ -548,6 +552,7 @@ class ArenaController(Controller):
         strategy.are_entries_halted = not self._agrees
         self._strategies[agent.name] = strategy
         self.roster.bind(agent, strategy.id.value)
+        self._trades.follow(agent, strategy.id.value)
         self._write(
             now,
             records.Birth(
@@ -576,7 +581,7 @@ class ArenaController(Controller):
                 self._finish_swap(slot, under_way, now)
 
     def _bury(self, agent: Agent, now: int) -> None:
-        del self._strategies[agent.name]
+        self._trades.leave(self._strategies.pop(agent.name).id.value)
         self.watchtower.forget(agent.name)
         dead = agent.closing != "swap"
         job = None

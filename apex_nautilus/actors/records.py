@@ -14,6 +14,7 @@ __all__ = [
     "Allocation",
     "Birth",
     "Burial",
+    "Delays",
     "Expiry",
     "Fill",
     "Finish",
@@ -29,6 +30,7 @@ __all__ = [
     "Rejection",
     "Swap",
     "SwapBegin",
+    "Trade",
     "VerdictLine",
     "kind_of",
 ]
@@ -70,6 +72,32 @@ class Fill(Record):
     fee: float
     position: float
     cash: float
+
+
+class Trade(Record):
+    """A position of one agent was closed, told by its strategy; see `engine.TradeRecord`.
+
+    `side` is +1 or -1, `qty` the largest position held. `pnl` is net of `fees`; `spread` and `slippage` are
+    in the prices already (positive where they cost, see `risk.shortfall`). `p` is NaN where the entry was
+    not decided by it.
+    """
+
+    agent: str
+    genome: str
+    number: int
+    side: int
+    qty: float
+    entry_ns: int
+    entry_price: float
+    exit_ns: int
+    exit_price: float
+    exit_kind: str
+    p: float
+    fraction: float
+    pnl: float
+    fees: float
+    spread: float
+    slippage: float
 
 
 class Mark(Record):
@@ -226,6 +254,16 @@ class Reconciled(Record):
 
     account_cash: float
     ledger_cash: float
+
+
+class Delays(Record):
+    """How long messages of one class travelled in this run; see `engine.DelayReport`."""
+
+    name: str
+    lost: int
+    late: int
+    bins: tuple[int, ...]
+    counts: tuple[int, ...]
 
 
 class Finish(Record):

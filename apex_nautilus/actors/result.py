@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 
 from apex_nautilus.actors import records
+from apex_nautilus.engine import NETWORK_TIMEOUT, DelayReport
 from apex_nautilus.store import CatalogLayout, LedgerError, read_all
 
 __all__ = ["AgentResult", "ArenaResult", "read_result"]
@@ -29,6 +31,10 @@ class AgentResult:
     equity : (n,) float64
         Equity in USD at those marks.
     fills : list of records.Fill
+    trades : list of records.Trade
+        Closed positions; empty in a ledger of before they were written down.
+    timeouts : int
+        Orders that a network lost, or that came too late.
     burial : records.Burial or None
         None for one that was alive at the end.
     buried_ns : int
@@ -40,6 +46,8 @@ class AgentResult:
     ts_ns: np.ndarray
     equity: np.ndarray
     fills: list[records.Fill]
+    trades: list[records.Trade]
+    timeouts: int
     burial: records.Burial | None
     buried_ns: int
 
@@ -56,6 +64,7 @@ class ArenaResult:
     """A run: its agents in the order of their births, and what happened, as (engine time, line) pairs.
 
     `finish` is None for a run that did not end. `deaths` are the terminal verdicts, `promotions` the others.
+    `delays` are those of a network, in the classes of messages; none without a network.
     """
 
     root: str
@@ -66,6 +75,7 @@ class ArenaResult:
     rejections: list[tuple[int, records.Rejection]] = field(default_factory=list)
     jobs: list[tuple[int, records.Job]] = field(default_factory=list)
     mismatches: list[tuple[int, records.Mismatch]] = field(default_factory=list)
+    delays: list[DelayReport] = field(default_factory=list)
     finish: records.Finish | None = None
 
 
@@ -97,6 +107,11 @@ def read_result(root: str | os.PathLike[str], *, writer: str = "arena") -> Arena
     fills: dict[str, list[records.Fill]] = {}
     for _, fill in of(records.Fill):
         fills.setdefault(fill.agent, []).append(fill)
+    trades: dict[str, list[records.Trade]] = {}
+    for _, trade in of(records.Trade):
+        trades.setdefault(trade.agent, []).append(trade)
+    refusals = of(records.OrderRefusal)
+    timeouts = Counter(refusal.agent for _, refusal in refusals if refusal.reason == NETWORK_TIMEOUT)
     burials = {burial.agent: (ts_ns, burial) for ts_ns, burial in of(records.Burial)}
     agents = {}
     for born_ns, birth in of(records.Birth):
@@ -108,6 +123,8 @@ def read_result(root: str | os.PathLike[str], *, writer: str = "arena") -> Arena
             ts_ns=np.array([t for t, _ in seen], dtype=np.int64),
             equity=np.array([e for _, e in seen], dtype=np.float64),
             fills=fills.get(birth.agent, []),
+            trades=trades.get(birth.agent, []),
+            timeouts=timeouts[birth.agent],
             burial=burial,
             buried_ns=buried_ns,
         )
@@ -122,6 +139,7 @@ def read_result(root: str | os.PathLike[str], *, writer: str = "arena") -> Arena
         rejections=of(records.Rejection),
         jobs=of(records.Job),
         mismatches=of(records.Mismatch),
+        delays=[DelayReport(**msgspec.structs.asdict(d)) for _, d in of(records.Delays)],
         finish=finishes[-1][1] if finishes else None,
     )
 

@@ -51,6 +51,7 @@ from apex_nautilus.engine.config import (
     read_config,
 )
 from apex_nautilus.engine.decode import EventDecoder
+from apex_nautilus.engine.delays import DelayCounts, DelayReport, collect_delays, tell_delays
 from apex_nautilus.engine.feed_hub import (
     Feed,
     FeedAgent,
@@ -105,6 +106,8 @@ __all__ = [
     "ConfigError",
     "Curve",
     "Delay",
+    "DelayCounts",
+    "DelayReport",
     "Entry",
     "EventDecoder",
     "Execution",
@@ -144,6 +147,7 @@ __all__ = [
     "check_preload",
     "check_run",
     "check_run_network",
+    "collect_delays",
     "data_span",
     "hub_config",
     "install_network",
@@ -164,6 +168,7 @@ __all__ = [
     "spawn",
     "spec_of",
     "summary",
+    "tell_delays",
     "trade_log_config",
     "with_network",
     "write_report",
