@@ -59,7 +59,13 @@ from nautilus_trader.trading.strategy import Strategy
 from apex_nautilus.engine._network_client import NETWORK_TIMEOUT
 from apex_nautilus.engine.feed_hub import NEVER_NS, Feed, FeedHub, Subscribe, Subscription
 from apex_nautilus.engine.instruments import spec_of
-from apex_nautilus.engine.records import FillRecord, TradeRecord
+from apex_nautilus.engine.records import (
+    FUNDING_TOPIC,
+    FillRecord,
+    FundingPayment,
+    FundingRecord,
+    TradeRecord,
+)
 from apex_nautilus.risk import AgentAccount, InstrumentSpec
 from apex_nautilus.risk.order_timeout import Action, OrderTimeout, Role
 
@@ -127,12 +133,12 @@ class _Plan(NamedTuple):
 class _Tally:
     """Sums over the fills of the position at hand."""
 
-    __slots__ = ("balance", "buys", "entry_ts_ns", "exit_ts_ns", "fees", "peak", "sells")
+    __slots__ = ("balance", "buys", "entry_ts_ns", "exit_ts_ns", "fees", "funding", "peak", "sells")
 
     def __init__(self, balance: float) -> None:
         self.balance = balance
         self.entry_ts_ns = self.exit_ts_ns = 0
-        self.fees = self.peak = 0.0
+        self.fees = self.funding = self.peak = 0.0
         self.buys: list[tuple[float, float]] = []
         self.sells: list[tuple[float, float]] = []
 
@@ -165,8 +171,8 @@ class ApexStrategy(Strategy):
         The instrument; set at start.
     account : AgentAccount
         The agent's ledger; made at start, with the configured capital.
-    fills, trades : list
-        All `FillRecord` and `TradeRecord` so far, oldest first.
+    fills, payments, trades : list
+        All `FillRecord`, `FundingRecord` and `TradeRecord` so far, oldest first.
     phase : Phase
     refusals : int
         Entries outside the venue's bounds, and orders that were denied, rejected or could not be changed.
@@ -191,6 +197,7 @@ class ApexStrategy(Strategy):
         self.slot = config.slot
         self.phase = Phase.IDLE
         self.fills: list[FillRecord] = []
+        self.payments: list[FundingRecord] = []
         self.trades: list[TradeRecord] = []
         self.refusals = 0
         self.timeouts = 0
@@ -235,6 +242,7 @@ class ApexStrategy(Strategy):
         self._quote = instrument.quote_currency
         self.account = AgentAccount(self.config.capital, size_precision=self.spec.size_precision)
         self._started = True
+        self.msgbus.subscribe(topic=f"{FUNDING_TOPIC}.{self.id}", handler=self._on_funding)
         self.msgbus.publish(topic=AGENT_TOPIC, msg=self)
 
     def on_stop(self) -> None:
@@ -242,6 +250,10 @@ class ApexStrategy(Strategy):
         if self._subscription is not None:
             self.msgbus.send(endpoint=FeedHub.leave_endpoint_of(self.instrument_id), msg=self._subscription)
             self._subscription = None
+
+    def on_dispose(self) -> None:
+        """Leave the message bus: a position that outlives `on_stop` still pays its funding."""
+        self.msgbus.unsubscribe(topic=f"{FUNDING_TOPIC}.{self.id}", handler=self._on_funding)
 
     def subscribe_feed(self, clock: str, conflate_ms: int, features: tuple[str, ...]) -> Subscription:
         """Ask the hub of the instrument for rows of `features` on `clock`.
@@ -641,6 +653,7 @@ class ApexStrategy(Strategy):
             stop=plan.stop,
             exit_kind=kind,
             fees=tally.fees,
+            funding=tally.funding,
             pnl=self.account.balance - tally.balance,
             equity=self.account.balance,
             p=plan.p,
@@ -743,3 +756,19 @@ class ApexStrategy(Strategy):
         )
         self.fills.append(fill)
         self.msgbus.publish(topic=f"apex.fills.{self.id}", msg=fill)
+
+    def _on_funding(self, payment: FundingPayment) -> None:
+        """Book what the position pays or receives; the account has it already."""
+        self.account.fund(payment.amount)
+        if self._tally is not None:
+            self._tally.funding += payment.amount
+        self.payments.append(
+            FundingRecord(
+                ts_ns=payment.ts_ns,
+                quantity=payment.quantity,
+                mark=payment.mark,
+                rate=payment.rate,
+                amount=payment.amount,
+                balance=self.account.balance,
+            )
+        )

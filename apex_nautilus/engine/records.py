@@ -1,4 +1,4 @@
-"""What an agent has done, as plain records: fills and closed trades."""
+"""What an agent has done, as plain records: fills, funding and closed trades."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 
 import msgspec
 
-__all__ = ["FillRecord", "TradeRecord"]
+__all__ = ["FUNDING_TOPIC", "FillRecord", "FundingPayment", "FundingRecord", "TradeRecord"]
+
+FUNDING_TOPIC = "apex.funding"
+"""Message bus topic of `FundingPayment`, followed by a dot and the strategy's id."""
 
 
 class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +55,56 @@ class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
     slippage: float = math.nan
 
 
+class FundingPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """What one strategy's position pays or receives at a settlement; the account has it already.
+
+    Attributes
+    ----------
+    ts_ns : int
+        The settlement, nanoseconds since the epoch.
+    account_id, strategy_id, instrument_id, position_id : str
+    quantity : float
+        Signed position at the settlement, base units.
+    mark, rate : float
+        Price at which it counted, and share of the notional.
+    amount : float
+        Quote units, negative when paid; whole units of the currency.
+    currency : str
+    """
+
+    ts_ns: int
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    position_id: str
+    quantity: float
+    mark: float
+    rate: float
+    amount: float
+    currency: str
+
+
+class FundingRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One funding payment as an agent booked it.
+
+    Attributes
+    ----------
+    ts_ns : int
+        The settlement, nanoseconds since the epoch.
+    quantity, mark, rate, amount : float
+        See `FundingPayment`.
+    balance : float
+        The agent's balance after it, quote units.
+    """
+
+    ts_ns: int
+    quantity: float
+    mark: float
+    rate: float
+    amount: float
+    balance: float
+
+
 class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One closed position: from flat to flat.
 
@@ -74,8 +127,10 @@ class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
     fees, spread, slippage : float
         Commissions and costs of all fills, quote units, positive where they cost; see `risk.shortfall`. A
         part is NaN where it is not known of every fill.
+    funding : float
+        Funding received while it was open, quote units; negative when paid.
     pnl : float
-        Profit net of fees, quote units.
+        Profit net of fees and funding, quote units.
     equity : float
         The agent's equity after the trade, quote units.
     p, fraction : float
@@ -93,6 +148,7 @@ class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
     stop: float
     exit_kind: str
     fees: float
+    funding: float
     pnl: float
     equity: float
     p: float
