@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import html
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from apex_nautilus import _page as page
 from apex_nautilus.cli._facts import FactTable, distance, verdict_text
 from apex_nautilus.sim.facts import facts
 from apex_nautilus.sim.observation import Observation
 from apex_nautilus.sim.realism import FactRealism
-from apex_nautilus.store.atomic import write_atomic
 
 __all__ = ["write_page", "write_realism_page"]
 
 _QUANTILES = np.linspace(0.01, 0.99, 99)
 _COLOURS = ("#222222", "#cc3311", "#3366aa", "#229977", "#aa7711", "#775599", "#888888")
 _STYLE = (
-    "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:1150px;color:#222}"
-    "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.2rem .7rem;text-align:right;"
-    "border-bottom:1px solid #ddd}td:nth-child(-n+2),th:nth-child(-n+2){text-align:left}p{color:#555}"
-    ".fails{color:#cc3311}.passes{color:#227744}"
+    "table { font-size: .85rem } td, th { text-align: right } "
+    "td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left } "
+    ".fails { color: #cc3311 } .passes { color: #227744 }"
 )
 
 
 def write_page(path: str | os.PathLike[str], table: FactTable, observed: Sequence[Observation]) -> None:
     """Write the facts of several markets: the table, and a picture a fact."""
-    chart = _pictures(dict(zip(_distinct(table.names), observed, strict=True)))
-    body = (
-        "<h1>Stylised facts</h1><p>Errors are standard errors of the stationary bootstrap.</p>"
-        f"{_table(table.headers(), table.rows())}{chart}"
+    page.write_page(
+        path,
+        title="Stylised facts",
+        subtitle="Errors are standard errors of the stationary bootstrap.",
+        body=page.table(table.headers(), table.rows())
+        + _pictures(dict(zip(_distinct(table.names), observed, strict=True))),
+        style=_STYLE,
     )
-    _write(path, "Stylised facts", body)
 
 
 def write_realism_page(
@@ -54,30 +54,20 @@ def write_realism_page(
         for verdict in line.verdicts.values():
             cells += [distance(verdict.wasserstein), distance(verdict.l1), verdict_text(verdict)]
         rows.append(cells)
-    body = (
-        f"<h1>{html.escape(name)} and simulated markets</h1><p>{real.seconds / 60:.1f} minutes in windows of "
-        f"{window_s:g} s. W1 and L1: mean distance of a market's windows from the recording's. A fact passes "
-        "when W1 lies within 95 % of the recording's own distances.</p>"
-        f"{_table(heads, rows)}{_pictures({name: real, **candidates})}"
+    page.write_page(
+        path,
+        title=f"{name} and simulated markets",
+        subtitle=f"{real.seconds / 60:.1f} minutes in windows of {window_s:g} s. W1 and L1: mean distance of "
+        "a market's windows from the recording's. A fact passes when W1 lies within 95 % of the recording's "
+        "own distances.",
+        body=page.table(heads, rows, marks=("fails", "passes")) + _pictures({name: real, **candidates}),
+        style=_STYLE,
     )
-    _write(path, f"{name} and simulated markets", body)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
     """Names, numbered where they repeat."""
     return [f"{n} ({names[:i].count(n) + 1})" if names.count(n) > 1 else n for i, n in enumerate(names)]
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in heads)
-    lines = []
-    for row in rows:
-        cells = []
-        for cell in row:
-            mark = f" class={cell}" if cell in ("fails", "passes") else ""
-            cells.append(f"<td{mark}>{html.escape(cell)}</td>")
-        lines.append("<tr>" + "".join(cells) + "</tr>")
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
 def _pictures(markets: Mapping[str, Observation]) -> str:
@@ -131,15 +121,4 @@ def _pictures(markets: Mapping[str, Observation]) -> str:
         legend={"orientation": "h", "y": 1.03, "yanchor": "bottom"},
         margin={"t": 90},
     )
-    # A fixed id instead of a random one: the same data write the same bytes.
-    return figure.to_html(
-        full_html=False, include_plotlyjs=True, div_id="facts", config={"displaylogo": False}
-    )
-
-
-def _write(path: str | os.PathLike[str], title: str, body: str) -> None:
-    page = (
-        f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
-        f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
-    )
-    write_atomic(path, page.encode("utf-8"))
+    return page.Charts().add(figure)

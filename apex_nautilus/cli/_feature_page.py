@@ -10,17 +10,16 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from apex_nautilus import _page as page
 from apex_nautilus.cli._thin import MinMaxThinner
 from apex_nautilus.features import FeatureSpec
-from apex_nautilus.store.atomic import write_atomic
 
 __all__ = ["write_page"]
 
 _INK, _LINE, _GREY = "#1c2430", "#2a6fb0", "#5b6675"
 _STYLE = (
-    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:1200px;padding:0 1rem;color:#1c2430}"
-    "h1{font-size:1.4rem;margin-bottom:0}p{color:#5b6675;margin:.3rem 0}dl{display:grid;"
-    "grid-template-columns:max-content 1fr;gap:.2rem 1rem;font-size:.9rem}dt{font-weight:600}dd{margin:0}"
+    "dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem } "
+    "dt { font-weight: 600 } dd { margin: 0 }"
 )
 
 
@@ -95,18 +94,9 @@ def write_page(
     price : what the price is, to be written at its axis.
     first_warm_ns : time of the first row past every warm-up; what is before it is shaded. None: no row is.
     """
-    figure = _figure(specs, series, price, first_warm_ns)
-    # A fixed id instead of a random one: the same rows write the same bytes.
-    chart = figure.to_html(
-        full_html=False, include_plotlyjs=True, div_id="features", config={"displaylogo": False}
-    )
     meanings = "".join(
         f"<dt>{html.escape(s.name)}</dt><dd>{html.escape(s.formula)} ({html.escape(s.source)})</dd>"
         for s in specs
     )
-    page = (
-        f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
-        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
-        f"<p>{html.escape(subtitle)}</p>{chart}<dl>{meanings}</dl></body></html>\n"
-    )
-    write_atomic(path, page.encode("utf-8"))
+    chart = page.Charts().add(_figure(specs, series, price, first_warm_ns))
+    page.write_page(path, title=title, subtitle=subtitle, body=f"{chart}<dl>{meanings}</dl>", style=_STYLE)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import os
 
 import numpy as np
 
+from apex_nautilus import _page as page
 from apex_nautilus.features import FLAG_LAST, KIND_TRADE, Ladder, scale
 from apex_nautilus.risk import InstrumentSpec
 from apex_nautilus.sim.observation import observe
-from apex_nautilus.store.atomic import write_atomic
 
 __all__ = ["book_image", "write_page"]
 
@@ -134,22 +133,16 @@ def write_page(path: str | os.PathLike[str], events: np.ndarray, instrument: Ins
     figure.update_yaxes(title_text="spread, bps", rangemode="tozero", row=2, col=1)
     figure.update_xaxes(title_text="seconds", row=2, col=1)
     figure.update_layout(template="plotly_white", height=760, margin={"t": 30}, legend={"orientation": "h"})
-    chart = figure.to_html(
-        full_html=False, include_plotlyjs=True, div_id="market", config={"displaylogo": False}
-    )
     trades = int(np.count_nonzero(events["kind"] == KIND_TRADE))
     shown = sum(len(t.x) for t in figure.data if t.name in ("bought", "sold"))
     counts = f"{len(observation.path_ns):,} books, {trades:,} trades"
     of = f", the {shown:,} largest shown" if shown < trades else ""
-    title = html.escape(instrument.id)
-    page = (
-        f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{title}</title><style>"
-        "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:1200px;color:#222}p{color:#555}"
-        "</style></head><body>"
-        f"<h1>{title}</h1><p>{observation.seconds:,.0f} s, {counts}{of}. Darker: more size rests "
-        f"there (logarithmic).</p>{chart}</body></html>\n"
+    page.write_page(
+        path,
+        title=instrument.id,
+        subtitle=f"{observation.seconds:,.0f} s, {counts}{of}. Darker: more size rests there (logarithmic).",
+        body=page.Charts().add(figure),
     )
-    write_atomic(path, page.encode("utf-8"))
 
 
 def _largest(

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import html
 import os
 from dataclasses import dataclass
 
 import numpy as np
 
+from apex_nautilus import _page as page
 from apex_nautilus.data.order_flow import OrderFlow
 from apex_nautilus.stats.ofi_regression import OfiRegression
-from apex_nautilus.store.atomic import write_atomic
 
 __all__ = ["Measured", "write_page"]
 
 _MOST_POINTS = 5_000
-_STYLE = (
-    "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:1100px;color:#222}"
-    "table{border-collapse:collapse}td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}p{color:#555}"
-)
 _HEADERS = ("instrument", "interval", "n", "slope", "error", "t", "R²", "R² trades", "R² both", "dropped")
 
 
@@ -75,19 +69,12 @@ def write_page(path: str | os.PathLike[str], measured: list[Measured]) -> None:
         figure.update_xaxes(title_text="order-flow imbalance (base units)", row=row, col=col)
         figure.update_yaxes(title_text="mid-price change (ticks)", row=row, col=col)
     figure.update_layout(template="plotly_white", showlegend=False, height=380 * len(names), width=1100)
-    # A fixed id instead of a random one: the same data write the same bytes.
-    chart = figure.to_html(
-        full_html=False, include_plotlyjs=True, div_id="ofi", config={"displaylogo": False}
+    page.write_page(
+        path,
+        title="Order flow and price",
+        subtitle="Change of the mid-price in ticks, regressed on order-flow imbalance at the touch. Errors "
+        "are Newey-West's.",
+        body=page.table(_HEADERS, [(m.instrument_id, *m.cells()) for m in measured])
+        + page.Charts().add(figure),
+        style="td, th { text-align: right } td:first-child, th:first-child { text-align: left }",
     )
-    head = "".join(f"<th>{h}</th>" for h in _HEADERS)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in (m.instrument_id, *m.cells())) + "</tr>"
-        for m in measured
-    )
-    page = (
-        "<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>Order flow and price</title>"
-        f"<style>{_STYLE}</style></head><body><h1>Order flow and price</h1>"
-        "<p>Change of the mid-price in ticks, regressed on order-flow imbalance at the touch. Errors are "
-        f"Newey-West's.</p><table><tr>{head}</tr>{rows}</table>{chart}</body></html>\n"
-    )
-    write_atomic(path, page.encode("utf-8"))

@@ -11,17 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from apex_nautilus import _page as page
 from apex_nautilus.sim.theory import FlowRates, MeanField, mean_field
 from apex_nautilus.sim.zero_intelligence import FAR, ModelMeasurement
-from apex_nautilus.store.atomic import write_atomic
 
 __all__ = ["Point", "svg", "write_page"]
 
-_STYLE = (
-    "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:1000px;color:#222}"
-    "table{border-collapse:collapse}td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}"
-    "p{color:#555}"
-)
 _MEASURED, _THEORY = "#cc3311", "#3366aa"
 
 
@@ -190,16 +185,12 @@ def svg(points: Sequence[Point]) -> str:
 
 def write_page(path: str | os.PathLike[str], points: Sequence[Point]) -> None:
     """Write table and picture as one page that needs no network."""
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in Point.HEADERS)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in point.cells()) + "</tr>" for point in points
+    page.write_page(
+        path,
+        title="A market without intelligence",
+        subtitle="Limit orders fall uniformly on prices at rate alpha, market orders come at rate mu, "
+        "resting orders die at rate delta; p_c = mu / 2 alpha, granularity = 2 delta sigma / mu. Theory is the mean "
+        "field of Smith, Farmer, Gillemot & Krishnamurthy (2003).",
+        body=svg(points) + page.table(Point.HEADERS, [point.cells() for point in points]),
+        style="td, th { text-align: right }",
     )
-    page = (
-        "<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>Without intelligence</title>"
-        f"<style>{_STYLE}</style></head><body><h1>A market without intelligence</h1>"
-        "<p>Limit orders fall uniformly on prices at rate alpha, market orders come at rate mu, resting "
-        "orders die at rate delta; p_c = mu / 2 alpha, granularity = 2 delta sigma / mu. Theory is the mean "
-        f"field of Smith, Farmer, Gillemot &amp; Krishnamurthy (2003).</p>{svg(points)}"
-        f"<table><tr>{head}</tr>{rows}</table></body></html>\n"
-    )
-    write_atomic(path, page.encode("utf-8"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from apex_nautilus._page import Charts, table, write_page
 from apex_nautilus.data.inspect_report import (
     BarsSummary,
     CatalogSummary,
@@ -20,21 +21,13 @@ from apex_nautilus.data.inspect_report import (
     StreamSummary,
     Timeline,
 )
-from apex_nautilus.store.atomic import write_atomic
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = ["write_inspect_page"]
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem;
-color: #1c2430 } h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 2.5rem }
-h3 { font-size: 1rem; margin-bottom: .3rem } p.sub { color: #5b6675; margin-top: .2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } .wide { overflow-x: auto }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3e7ed; text-align: left; white-space: nowrap }
-td.n { text-align: right } p.bad { background: #fdecea; padding: .5rem .8rem; border-radius: 4px }
-"""
+_STYLE = "p.bad { background: #fdecea; padding: .5rem .8rem; border-radius: 4px }"
 _BLUE, _ORANGE, _GREEN, _GREY = "#2f6fb5", "#d9822b", "#3a9a5b", "#9aa5b1"
 
 
@@ -49,7 +42,7 @@ def write_inspect_page(path: str | os.PathLike[str], summary: CatalogSummary, *,
         f"<p class=bad>{html.escape(problem.file)}: {html.escape(problem.what)}</p>"
         for problem in summary.problems
     ]
-    charts = _Charts()
+    charts = Charts()
     parts.append(charts.add(_coverage(summary)))
     for stream in summary.streams:
         parts += [f"<h2>{html.escape(stream.instrument_id)}</h2>", _facts(stream)]
@@ -75,36 +68,21 @@ def write_inspect_page(path: str | os.PathLike[str], summary: CatalogSummary, *,
             for e in summary.external
         ]
         headers = ("series", "of", "from (UTC)", "to (UTC)", "values", "silences beyond its age limit")
-        parts.append("<h2>Published from outside</h2>" + _table(headers, rows))
+        parts.append("<h2>Published from outside</h2>" + table(headers, rows))
     if summary.other:
         rows = [(o.kind, o.identifier, *map(_time, o.span_ns), o.files, o.rows) for o in summary.other]
         headers = ("kind", "of", "from (UTC)", "to (UTC)", "files", "rows")
-        parts.append("<h2>Not read here</h2>" + _table(headers, rows))
+        parts.append("<h2>Not read here</h2>" + table(headers, rows))
     what = f"Books and trades of {len(summary.streams)}, {len(summary.bars)} series of bars"
     if summary.quotes:
         what += f", quotes of {len(summary.quotes)}"
-    page = (
-        f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
-        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1><p class=sub>{what}. Times are "
-        f"UTC; each picture shows up to 600 stretches of the span.</p>{''.join(parts)}</body></html>\n"
+    write_page(
+        path,
+        title=title,
+        subtitle=f"{what}. Times are UTC; each picture shows up to 600 stretches of the span.",
+        body="".join(parts),
+        style=_STYLE,
     )
-    write_atomic(path, page.encode("utf-8"))
-
-
-class _Charts:
-    """Figures as HTML, the script with the first one only, under fixed ids: the same data, the same bytes."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def add(self, figure: go.Figure) -> str:
-        self._count += 1
-        return figure.to_html(
-            full_html=False,
-            include_plotlyjs=self._count == 1,
-            div_id=f"chart{self._count}",
-            config={"displaylogo": False},
-        )
 
 
 def _layout(figure: go.Figure, height: int) -> go.Figure:
@@ -289,7 +267,7 @@ def _facts(s: StreamSummary) -> str:
         ("receive - venue time, ms", _spread(s.skew)),
         ("refused at import", ", ".join(f"{k} {n:,}" for k, n in sorted(s.refused.items())) or "none"),
     ]
-    return _table((), rows)
+    return table((), rows)
 
 
 def _quote_facts(q: QuotesSummary) -> str:
@@ -302,7 +280,7 @@ def _quote_facts(q: QuotesSummary) -> str:
         ("spread, bps", _spread(q.spread_bps)),
         ("receive - venue time, ms", _spread(q.skew)),
     ]
-    return _table((), rows)
+    return table((), rows)
 
 
 def _spread(q: Quantiles | None) -> str:
@@ -341,26 +319,14 @@ def _bars_table(series: Sequence[BarsSummary]) -> str:
         )
         for b in series
     ]
-    return _table(headers, rows)
+    return table(headers, rows)
 
 
 def _gaps(title: str, gaps: Sequence[Gap]) -> str:
     if not gaps:
         return ""
     rows = [(_time(g.start_ns), f"{g.seconds:,.2f}") for g in gaps]
-    return f"<h3>{html.escape(title)}</h3>" + _table(("after (UTC)", "seconds"), rows)
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in headers)
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, int):
-        return f"<td class=n>{value:,}</td>"
-    return f"<td>{html.escape(str(value))}</td>"
+    return f"<h3>{html.escape(title)}</h3>" + table(("after (UTC)", "seconds"), rows)
 
 
 def _time(ns: int) -> str:
