@@ -35,9 +35,10 @@ from apex_nautilus.engine.config import (
     next_run_id,
     parse_time,
 )
+from apex_nautilus.engine.funding_rates import FundingCoverage, FundingPlan, plan_funding
 from apex_nautilus.engine.market_data import batches, data_span
 from apex_nautilus.engine.marks import MarkKeeper
-from apex_nautilus.engine.records import FillRecord, TradeRecord
+from apex_nautilus.engine.records import FillRecord, FundingRecord, TradeRecord
 from apex_nautilus.engine.strategy_source import source_file
 from apex_nautilus.engine.trade_log import trade_log_config
 from apex_nautilus.risk import BarCosts
@@ -53,6 +54,7 @@ __all__ = [
     "open_engine",
     "run_backtest",
     "run_market",
+    "run_span",
     "summary",
 ]
 
@@ -66,9 +68,9 @@ class AgentResult:
     slot, strategy_id, genome_id, instrument_id : str
     capital, balance, equity : float
         At birth; at the end without and with the profit of an open position, quote units.
-    fees : float
-        Commissions paid.
-    fills, trades : list
+    fees, funding : float
+        Commissions paid; funding received, negative when paid.
+    fills, payments, trades : list
         In order of time.
     mark_ts_ns, mark_equity : (n,) ndarray
         Its equity at the marks.
@@ -90,7 +92,9 @@ class AgentResult:
     balance: float
     equity: float
     fees: float
+    funding: float
     fills: list[FillRecord]
+    payments: list[FundingRecord]
     trades: list[TradeRecord]
     mark_ts_ns: np.ndarray
     mark_equity: np.ndarray
@@ -128,6 +132,8 @@ class BacktestResult:
         Book batches and trades that the engine processed.
     account_change : float
         Change of the venue account's balance, quote units; the agents' profits add up to it.
+    funding : list of FundingCoverage
+        One line a traded perpetual: whether it paid funding, and where rates are missing.
     agents : list of AgentResult
         In the order of the configuration.
     """
@@ -138,6 +144,7 @@ class BacktestResult:
     end_ns: int
     objects: int
     account_change: float
+    funding: list[FundingCoverage]
     agents: list[AgentResult]
 
 
@@ -206,17 +213,10 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
     final = _run_folder(config, run_id) if write else None
     start_ns, end_ns = parse_time(config.start, "start"), parse_time(config.end, "end")
     bars = None if config.bars is None else bar_run(config.catalog, config.instrument_ids, config.bars)
-    if bars is None:
-        spans = [data_span(config.catalog, i) for i in config.instrument_ids]
-    else:
-        spans = [bar_span(config.catalog, i, path) for i, path in bars.paths.items()]
-    lo = max(min(s[0] for s in spans), start_ns or 0)
-    hi = min(max(s[1] for s in spans), max(s[1] for s in spans) if end_ns is None else end_ns - 1)
-    if lo > hi:
-        missing = "book" if bars is None else "bar"
-        raise ConfigError(f"start, end: the catalog {config.catalog} has no {missing} in this span")
+    lo, hi = run_span(config.catalog, config.instrument_ids, bars, start_ns, end_ns)
+    funding = plan_funding(config.catalog, config.instrument_ids, config.funding, start_ns=lo, end_ns=hi)
     with _staging(final) as staging:
-        with open_engine(_nautilus(config, bars, staging)) as engine:
+        with open_engine(_nautilus(config, bars, funding, staging)) as engine:
             account_start = _balance(engine, config)
             span = {"start_ns": start_ns, "end_ns": end_ns, "chunk_size": config.chunk_size}
             if bars is None:
@@ -231,11 +231,36 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
                 end_ns=hi,
                 objects=objects,
                 account_change=_balance(engine, config) - account_start,
+                funding=funding.coverage,
                 agents=_agent_results(engine),
             )
         if final is not None:
             _write_run(final, config, result)
     return result
+
+
+def run_span(
+    catalog: str, instrument_ids: Sequence[str], bars: BarRun | None, start_ns: int | None, end_ns: int | None
+) -> tuple[int, int]:
+    """Return the first and the last time of a run's data.
+
+    Raises
+    ------
+    MarketDataError
+        When the catalog lacks an instrument or its data.
+    ConfigError
+        When no data lie between start and end.
+    """
+    if bars is None:
+        spans = [data_span(catalog, i) for i in instrument_ids]
+    else:
+        spans = [bar_span(catalog, i, path) for i, path in bars.paths.items()]
+    lo = max(min(s[0] for s in spans), start_ns or 0)
+    hi = min(max(s[1] for s in spans), max(s[1] for s in spans) if end_ns is None else end_ns - 1)
+    if lo > hi:
+        missing = "book" if bars is None else "bar"
+        raise ConfigError(f"start, end: the catalog {catalog} has no {missing} in this span")
+    return lo, hi
 
 
 @contextmanager
@@ -294,7 +319,9 @@ def bar_run(catalog: str, instrument_ids: Sequence[str], bars: BarsConfig) -> Ba
     return BarRun(paths, costs)
 
 
-def _nautilus(config: BacktestConfig, bars: BarRun | None, staging: Path | None) -> BacktestRunConfig:
+def _nautilus(
+    config: BacktestConfig, bars: BarRun | None, funding: FundingPlan, staging: Path | None
+) -> BacktestRunConfig:
     quotes = {_quote_of(config.catalog, i) for i in config.instrument_ids}
     if len(quotes) > 1:
         raise ConfigError(
@@ -320,6 +347,7 @@ def _nautilus(config: BacktestConfig, bars: BarRun | None, staging: Path | None)
         bar_paths=None if bars is None else bars.paths,
         bar_costs=None if bars is None else bars.costs,
         network=config.network,
+        funding=funding,
         strategies=[agent_config(a, f"{i + 1:03d}") for i, a in enumerate(config.agents)],
     )
 
@@ -362,7 +390,9 @@ def _agent_results(engine: BacktestEngine) -> list[AgentResult]:
                 balance=agent.account.balance,
                 equity=agent.equity,
                 fees=agent.account.fees,
+                funding=agent.account.funding,
                 fills=agent.fills,
+                payments=agent.payments,
                 trades=agent.trades,
                 mark_ts_ns=times,
                 mark_equity=equities,
@@ -448,7 +478,7 @@ def _kept(agent: AgentConfig, folder: Path) -> AgentConfig:
 
 
 def _ledger_lines(result: BacktestResult) -> list[tuple[str, int, dict]]:
-    """Births, fills, trades and final states of all agents, by engine time."""
+    """Births, fills, funding, trades and final states of all agents, by engine time."""
     lines: list[tuple[int, int, str, dict]] = []
     for order, agent in enumerate(result.agents):
         who = {"slot": agent.slot, "strategy_id": agent.strategy_id}
@@ -459,6 +489,10 @@ def _ledger_lines(result: BacktestResult) -> list[tuple[str, int, dict]]:
             "capital": agent.capital,
         }
         lines.append((result.start_ns, order, "birth", birth))
+        # Before the fills: a settlement comes before what is filled at its moment.
+        lines.extend(
+            (p.ts_ns, order, "funding", {**who, **msgspec.structs.asdict(p)}) for p in agent.payments
+        )
         lines.extend((f.ts_ns, order, "fill", {**who, **msgspec.structs.asdict(f)}) for f in agent.fills)
         lines.extend(
             (t.exit_ts_ns, order, "trade", {**who, **_finite(msgspec.structs.asdict(t))})
@@ -483,6 +517,7 @@ def summary(result: BacktestResult) -> dict:
         "end_ns": result.end_ns,
         "objects": result.objects,
         "account_change": result.account_change,
+        "funding": [msgspec.to_builtins(line) for line in result.funding],
         "agents": [
             {
                 "slot": a.slot,
@@ -493,6 +528,7 @@ def summary(result: BacktestResult) -> dict:
                 "balance": a.balance,
                 "equity": a.equity,
                 "fees": a.fees,
+                "funding": a.funding,
                 "fills": len(a.fills),
                 "trades": len(a.trades),
                 "wins": a.wins,

@@ -24,6 +24,8 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.risk.config import RiskEngineConfig
 from nautilus_trader.trading.config import ImportableControllerConfig, ImportableStrategyConfig
 
+from apex_nautilus.engine.funding import funding_module
+from apex_nautilus.engine.funding_rates import FundingPlan, FundingSetting, check_funding
 from apex_nautilus.engine.network import NetworkConfig, check_network, network_controller, network_module
 from apex_nautilus.engine.strategy_source import (
     StrategySourceError,
@@ -44,6 +46,7 @@ __all__ = [
     "bar_hub_config",
     "check_bars",
     "check_run",
+    "check_run_funding",
     "check_run_network",
     "hub_config",
     "load_config",
@@ -161,6 +164,10 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Run on bars; on order books where it is left out.
     network : NetworkConfig, optional
         Late and lost commands and market data; none where it is left out. Only on order books.
+    funding : "stored", bool or list of str
+        Which perpetuals pay and receive funding: those whose rates the catalog holds (``"stored"``), all
+        (``true``), none (``false``), or the instruments of a list. ``true`` and a list need the rates to be
+        there.
     mark_s : float
         Engine time between two equity marks.
     chunk_size : int
@@ -178,6 +185,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     venue: VenueConfig = VenueConfig()
     bars: BarsConfig | None = None
     network: NetworkConfig | None = None
+    funding: FundingSetting = "stored"
     mark_s: float = 1.0
     chunk_size: int = 100_000
     runs: str = "runs"
@@ -335,6 +343,14 @@ def check_run_network(network: NetworkConfig | None, bars: BarsConfig | None) ->
         raise ConfigError(str(error)) from None
 
 
+def check_run_funding(setting: FundingSetting, instrument_ids: Sequence[str]) -> None:
+    """Raise ConfigError where `setting` names what nobody trades."""
+    try:
+        check_funding(setting, instrument_ids)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _check(config: BacktestConfig) -> None:
     check_run(
         name=config.name,
@@ -346,6 +362,7 @@ def _check(config: BacktestConfig) -> None:
     )
     check_bars(config.bars, config.instrument_ids)
     check_run_network(config.network, config.bars)
+    check_run_funding(config.funding, config.instrument_ids)
     if not config.agents:
         raise ConfigError("agents: at least one agent is needed")
     slots = [agent.slot for agent in config.agents]
@@ -465,6 +482,7 @@ def nautilus_config(
     bar_paths: Mapping[str, str] | None = None,
     bar_costs: Mapping[str, BarCosts] | None = None,
     network: NetworkConfig | None = None,
+    funding: FundingPlan | None = None,
 ) -> BacktestRunConfig:
     """Return the Nautilus configuration of one run, on order books or on bars.
 
@@ -494,6 +512,7 @@ def nautilus_config(
         market when it is placed is filled and not refused, and `fills` is not read.
     network : of the commands; the hubs of `actors` have the market data's. A `controller` must call
         `install_network` at its start.
+    funding : settlements of the run, booked into the venue's account; see `engine.funding`.
     """
     fill_model = None
     modules: list[ImportableActorConfig] = []
@@ -531,6 +550,9 @@ def nautilus_config(
                 actor_path=f"{_QUEUE}:QueueModule", config_path=f"{_QUEUE}:QueueModuleConfig", config={}
             )
         )
+    pays = None if funding is None else funding_module(funding, on_bars=bars)
+    if pays is not None:
+        modules.append(pays)
     if network is not None:
         modules.append(network_module(network))
         controller = controller or network_controller()

@@ -82,7 +82,7 @@ class FundingPlan(msgspec.Struct, frozen=True):
 
 
 def check_funding(setting: FundingSetting, instrument_ids: Sequence[str]) -> None:
-    """Raise ValueError, naming the field, where a list names an instrument twice or one that nobody trades."""
+    """Raise ValueError, naming the field, where a list has an instrument twice or one that nobody trades."""
     if not isinstance(setting, list):
         return
     for i, instrument_id in enumerate(setting):
