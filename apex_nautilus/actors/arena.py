@@ -205,6 +205,7 @@ class ArenaController(Controller):
         self._next_intake_ns = 0
         self._next_ledger_ns = 0
         self._live_dsr: dict[str, float] = {}
+        self._told_stuck: dict[str, str] = {}
         self._ledger: Any = None  # a LedgerWriter from the start on
         self._watcher: Watcher | None = None
         self._is_open = False
@@ -662,13 +663,22 @@ class ArenaController(Controller):
         # Each birth takes its capital from the treasury: what it cannot pay for waits in the folder.
         treasury, capital = self.roster.treasury, self.roster.capital
         room = int(treasury // capital) if treasury >= capital else 0
-        for arrival in self.crew.take(room):
+        arrivals, is_full = self.crew.take(room)
+        if is_full:
+            self._next_intake_ns = now  # the next portion at the next mark
+        for name, why in self.crew.stuck.items():
+            if self._told_stuck.get(name) != why:
+                self.log.error(f"Cannot move incoming/{name} ({why}); it is tried again at every look")
+        self._told_stuck = self.crew.stuck
+        for arrival in arrivals:
             if arrival.genome is None:
-                self._write(now, records.Rejection(name=arrival.name, reason=arrival.reason), flush=True)
+                self._write(now, records.Rejection(name=arrival.name, reason=arrival.reason))
                 self.log.warning(f"Refused {arrival.reason}")
                 continue
             self.load_micros.append(arrival.micros)
             self._bear(Installed(arrival.genome, arrival.path, "", 0), now)
+        if arrivals:
+            self._ledger.flush()
 
     def _begin(self, change: Change, now: int) -> None:
         challenger = change.challenger

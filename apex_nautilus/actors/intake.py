@@ -12,37 +12,36 @@ waited for as long as it holds the file open, where the system can tell (Linux, 
 has not written yet is not held against it.
 
 Many files at once cost little more than one: a batch is decided, flushed to the disk together, and then
-moved.
+moved. What cannot be moved (a full disk, a folder of somebody else's) stays where it is, is told in
+`Intake.stuck`, and is tried again by the next poll; it keeps nothing else waiting.
+
+The network of an oracle lies beside its genome and is dropped first. An ``*.onnx`` file waits until a genome
+names it and then goes where the genome goes.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
 import os
-import re
-import signal
-import stat
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter_ns
 
 import msgspec
 
+from apex_nautilus.actors.dropped_files import MAX_BYTES, flush, is_being_written, plain_name, read_regular
 from apex_nautilus.genome import Genome, GenomeError, check_artifact, compile_genome, decode
-from apex_nautilus.store import CatalogLayout, fault_point, fsync_directory
+from apex_nautilus.store import CatalogLayout, fault_point, fsync_directory, write_atomic
 
 __all__ = ["MAX_BYTES", "Arrival", "Intake", "is_unfinished"]
 
-MAX_BYTES = 256 * 1024
 #: Clocks that a feed hub serves.
 CLOCKS = ("book", "1s")
 """Clocks of an arena on order books."""
 _CLAIM = ".taken-"
 _UNFINISHED = (".tmp", ".part")
+_NETWORK = ".onnx"
 _BATCH = 64
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}")
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -71,6 +70,17 @@ class _Decision(msgspec.Struct, frozen=True):
     genome: Genome | None
     reason: str
     micros: float
+    network: Path | None = None
+
+
+class _Artifact(msgspec.Struct):
+    file: str
+
+
+class _Named(msgspec.Struct):
+    """What a file says of the network beside it; read where the rest of it may be wrong."""
+
+    artifact: _Artifact | None = None
 
 
 class Intake:
@@ -84,6 +94,11 @@ class Intake:
         Names a genome may refer to.
     instruments : collection of str
         Instrument ids that have a slot; others are refused.
+
+    Attributes
+    ----------
+    stuck : dict of str to str
+        Names of what the latest poll could not move, and why.
     """
 
     def __init__(
@@ -98,8 +113,11 @@ class Intake:
         self._features = frozenset(known_features)
         self._clocks = tuple(clocks)
         self._instruments = frozenset(instruments)
+        self.stuck: dict[str, str] = {}
 
-    def poll(self, living: Callable[[str], str | None], *, room: int | None = None) -> list[Arrival]:
+    def poll(
+        self, living: Callable[[str], str | None], *, room: int | None = None, limit: int | None = None
+    ) -> list[Arrival]:
         """Take every whole file in ``incoming/``, in the order of their names.
 
         Parameters
@@ -109,21 +127,31 @@ class Intake:
             not taken twice at one time.
         room : int, optional
             How many valid ones may be taken; the files behind them stay where they are.
+        limit : int, optional
+            How many files may be decided on, so that a flood does not keep the caller from other work.
 
         Returns
         -------
         list of Arrival
             One for each file taken by this call, refused ones included.
         """
-        found = sorted(os.listdir(self._layout.incoming))
-        # What a crash left claimed comes first.
-        names = [n for n in found if n.startswith(_CLAIM)] + [n for n in found if not is_unfinished(n)]
+        stuck, self.stuck = self.stuck, {}
+        try:
+            found = sorted(os.listdir(self._layout.incoming))
+        except OSError as error:
+            self.stuck[self._layout.incoming.name] = _why(error)
+            return []
+        # What a crash left claimed comes first, what could not be moved the last time comes last.
+        names = [n for n in found if n.startswith(_CLAIM)]
+        names += [n for n in found if not is_unfinished(n) and not n.endswith(_NETWORK)]
+        names.sort(key=lambda n: plain_name(n.removeprefix(_CLAIM)) in stuck)
         arrivals: list[Arrival] = []
         batch: list[_Decision] = []
         taken: dict[str, str] = {}
         seen: set[str] = set()
+        decided = 0
         for name in names:
-            if room is not None and len(taken) >= room:
+            if (room is not None and len(taken) >= room) or (limit is not None and decided >= limit):
                 break
             claimed = self._claim(name, seen)
             if claimed is None:
@@ -132,6 +160,7 @@ class Intake:
             decision = self._decide(claimed, lambda genome_id: taken.get(genome_id) or living(genome_id))
             if decision is None:
                 continue
+            decided += 1
             if decision.genome is not None:
                 target = self._layout.challenger_name(decision.genome.id)
                 taken[decision.genome.id] = f"in shadow ({target})"
@@ -145,29 +174,36 @@ class Intake:
         """Rename an entry to a claim; return its plain name, or None where it is not to be had now: one of
         that name was `seen` in this poll, or is to be finished first."""
         incoming = self._layout.incoming
-        name = _plain(found.removeprefix(_CLAIM))
+        name = plain_name(found.removeprefix(_CLAIM))
         claim = incoming / (_CLAIM + name)
         if found == claim.name:
             return name
         if name in seen or os.path.lexists(claim):
             return None  # the next poll takes this one
-        if _is_being_written(incoming / found):
+        if is_being_written(incoming / found):
             return None
         try:
             os.rename(incoming / found, claim)
         except FileNotFoundError:
             return None  # renamed or withdrawn by its writer between listing and claim
+        except OSError as error:
+            self.stuck[name] = _why(error)
+            return None
         return name
 
     def _decide(self, name: str, living: Callable[[str], str | None]) -> _Decision | None:
         claim = self._layout.incoming / (_CLAIM + name)
         # Nobody can open it by its old name any more: one look is enough.
-        if _is_being_written(claim):
+        if is_being_written(claim):
             return None
         started = perf_counter_ns()
-        genome, reason = None, ""
+        genome, reason, data = None, "", b""
         try:
-            genome = self.read(claim, name)
+            data, is_shared = read_regular(claim, name)
+            network = self._network_of(data)
+            if network is not None and is_being_written(network):
+                return None
+            genome = self._check(data, claim.parent, name)
             where = living(genome.id)
             if where is not None:
                 raise GenomeError(
@@ -175,47 +211,92 @@ class Intake:
                 )
         except FileNotFoundError:
             return None
-        except (GenomeError, OSError, ValueError) as error:
+        except (GenomeError, PermissionError, ValueError) as error:
             genome, reason = None, str(error)
-        return _Decision(name, claim, genome, reason, (perf_counter_ns() - started) / 1e3)
+        except OSError as error:  # the disk's fault or the system's, not the file's
+            self.stuck[name] = _why(error)
+            return None
+        else:
+            if is_shared and not self._make_own(claim, name, data):
+                return None
+        micros = (perf_counter_ns() - started) / 1e3
+        return _Decision(name, claim, genome, reason, micros, self._network_of(data))
+
+    def _make_own(self, claim: Path, name: str, data: bytes) -> bool:
+        """Put the bytes that were checked into a file of our own; return whether that worked."""
+        try:
+            write_atomic(claim, data)
+        except OSError as error:
+            self.stuck[name] = _why(error)
+            return False
+        return True
+
+    def _network_of(self, data: bytes) -> Path | None:
+        """The entry in ``incoming/`` that the content of a file names as its network, where there is one."""
+        try:
+            artifact = msgspec.json.decode(data, type=_Named).artifact
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        if artifact is None or plain_name(artifact.file) != artifact.file or artifact.file.endswith(".json"):
+            return None
+        path = self._layout.incoming / artifact.file
+        return path if os.path.lexists(path) and not is_unfinished(path.name) else None
 
     def _carry_out(self, batch: list[_Decision]) -> list[Arrival]:
         """Move what was decided. Contents are on the disk before any name points at them, names when it
         returns; a crash in between leaves claims, which are decided again."""
-        written, moves = [], []
-        for decision in batch:
-            if decision.genome is not None:
-                folder = self._layout.challengers(decision.genome.instrument_id)
-                folder.mkdir(parents=True, exist_ok=True)
-                target = self._layout.challenger_file(decision.genome.instrument_id, decision.genome.id)
-                written.append(decision.claim)
-            else:
-                target = self._free(decision.name)
-                reason = target.with_name(target.name + ".reason.txt")
-                reason.write_text(decision.reason + "\n", encoding="utf-8", errors="backslashreplace")
-                written.append(reason)
-            moves.append(target)
-        # The journal is committed by the first of these; the others find little left to do.
-        for path in written:
-            _flush(path)
+        moves = [(d, target) for d in batch if (target := self._prepare(d)) is not None]
         fault_point("intake.flushed")
         arrivals = []
-        for decision, target in zip(batch, moves, strict=True):
-            # Whatever it is: a link itself is moved and never followed.
-            os.rename(decision.claim, target)
+        for decision, target in moves:
+            try:
+                if decision.network is not None:
+                    # First: a genome without its network is refused once more, a network alone would wait.
+                    os.rename(decision.network, self._free(decision.network.name))
+                # Whatever it is: a link itself is moved and never followed.
+                os.rename(decision.claim, target)
+            except OSError as error:
+                self._leave(decision, target, error)
+                continue
             fault_point("intake.moved")
             arrivals.append(Arrival(decision.name, target, decision.genome, decision.reason, decision.micros))
-        for folder in dict.fromkeys(
-            [self._layout.incoming, *(path.parent for path in moves)] if moves else ()
-        ):
+        folders = [self._layout.incoming, *(target.parent for _, target in moves)] if moves else []
+        for folder in dict.fromkeys(folders):
             fsync_directory(folder)
         return arrivals
+
+    def _prepare(self, decision: _Decision) -> Path | None:
+        """Flush what is to be moved, or the reason that goes beside it, to the disk; return where it goes, or
+        None where that failed."""
+        target = None
+        try:
+            if decision.genome is not None:
+                target = self._layout.challenger_file(decision.genome.instrument_id, decision.genome.id)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                flush(decision.claim)
+            else:
+                target = self._free(decision.name)
+                reason = _reason_of(target)
+                reason.write_text(decision.reason + "\n", encoding="utf-8", errors="backslashreplace")
+                # The journal is committed by the first of a batch; the others find little left to do.
+                flush(reason)
+        except OSError as error:
+            self._leave(decision, target, error)
+            return None
+        return target
+
+    def _leave(self, decision: _Decision, target: Path | None, error: OSError) -> None:
+        """Keep a claim for the next poll, and no reason beside what is not there."""
+        self.stuck[decision.name] = _why(error)
+        if decision.genome is None and target is not None:
+            with suppress(OSError):
+                _reason_of(target).unlink(missing_ok=True)
 
     def _free(self, name: str) -> Path:
         """A name in ``rejected/`` that neither a file nor a reason bears."""
         target = self._layout.rejected / name
         count = 1
-        while os.path.lexists(target) or os.path.lexists(f"{target}.reason.txt"):
+        while os.path.lexists(target) or os.path.lexists(_reason_of(target)):
             count += 1
             target = self._layout.rejected / f"{count}-{name}"
         return target
@@ -230,9 +311,14 @@ class Intake:
         OSError
             When it cannot be read.
         """
+        return self._check(read_regular(path, name)[0], path.parent, name)
+
+    def _check(self, data: bytes, folder: Path, name: str) -> Genome:
+        """Check the content of a file in `folder`, called `name`."""
         if not name.endswith(".json"):
-            raise GenomeError("a genome is a .json file; see docs/genome.md", source=name)
-        genome = decode(_read_regular(path, name), known_features=self._features, source=name)
+            need = "a genome is a .json file, its network an .onnx file; see docs/genome.md"
+            raise GenomeError(need, source=name)
+        genome = decode(data, known_features=self._features, source=name)
         if genome.instrument_id not in self._instruments:
             known = ", ".join(sorted(self._instruments))
             raise GenomeError(
@@ -250,62 +336,20 @@ class Intake:
                 source=name,
             )
         if genome.artifact is not None:
-            check_artifact(genome.artifact, path.parent, source=name)
+            check_artifact(genome.artifact, folder, source=name)
+        if genome.kind != "tree":
+            raise GenomeError(
+                f"is whole and in order, but agents of the arena trade trees and not yet {genome.kind!r}",
+                path="kind",
+                source=name,
+            )
         compile_genome(genome)
         return genome
 
 
-def _read_regular(path: Path, name: str) -> bytes:
-    """Read at most `MAX_BYTES`, never through a link and never from a pipe (which would block)."""
-    info = path.lstat()
-    if stat.S_ISLNK(info.st_mode):
-        raise GenomeError("is a symbolic link; drop the file itself", source=name)
-    if not stat.S_ISREG(info.st_mode):
-        raise GenomeError("is not a regular file", source=name)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise GenomeError(f"is larger than {MAX_BYTES} bytes", source=name)
-    return data
+def _reason_of(target: Path) -> Path:
+    return target.with_name(target.name + ".reason.txt")
 
 
-def _is_being_written(path: Path) -> bool:
-    """Whether a process has the file open for writing: the system then refuses a lease on it.
-
-    False where that cannot be told: another file system, another owner, or no regular file.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags)
-    except OSError:
-        return False
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        # Who opens it while the lease is held makes the system tell us; by a signal that is ignored, not by
-        # the usual one, which would end the process.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as error:
-        return error.errno == errno.EAGAIN
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _plain(name: str) -> str:
-    """Return `name`, or a plain stand-in where it could not carry a suffix or be shown in a terminal."""
-    if _PLAIN_NAME.fullmatch(name):
-        return name
-    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
-    return f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:100].lstrip('.')}-{digest}"
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)

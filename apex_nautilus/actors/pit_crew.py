@@ -32,6 +32,8 @@ from apex_nautilus.store import CatalogLayout, list_champions
 __all__ = ["Change", "Installed", "PitCrew"]
 
 _NS = 1_000_000_000
+_PORTION = 256
+"""Files that one look decides on: some 50 ms, so that a flood delays no order."""
 
 
 class Installed(msgspec.Struct, frozen=True):
@@ -125,9 +127,22 @@ class PitCrew:
         proper = self._layout.challenger_file(instrument_id, genome.id)
         return genome if genome.instrument_id == instrument_id and path == proper else None
 
-    def take(self, room: int | None = None) -> list[Arrival]:
-        """Take what lies whole in ``incoming/``; at most `room` genomes, where given."""
-        return self._intake.poll(self._roster.where, room=room)
+    def take(self, room: int | None = None) -> tuple[list[Arrival], bool]:
+        """Take what lies whole in ``incoming/``, a portion of it; at most `room` genomes, where given.
+
+        Returns
+        -------
+        list of Arrival
+        bool
+            Whether the portion was full, so that more may lie there.
+        """
+        arrivals = self._intake.poll(self._roster.where, room=room, limit=_PORTION)
+        return arrivals, len(arrivals) >= _PORTION
+
+    @property
+    def stuck(self) -> dict[str, str]:
+        """Names of files that could not be moved at the last look, and why."""
+        return self._intake.stuck
 
     def wanted_slot(self, genome: Genome) -> str:
         """The slot that the genome's job named, if this arena runs it on the genome's instrument; else ""."""

@@ -18,8 +18,9 @@ from typing import Literal
 
 import msgspec
 
-from apex_nautilus.actors.intake import MAX_BYTES
+from apex_nautilus.actors.dropped_files import MAX_BYTES
 from apex_nautilus.actors.recovery import recover_arena
+from apex_nautilus.genome import MAX_ARTIFACT_BYTES
 from apex_nautilus.store import CatalogLayout, LedgerWriter, StoreError, check_name, write_atomic
 
 __all__ = ["Run", "RunState", "mark_aborted", "open_run", "read_run"]
@@ -140,16 +141,20 @@ def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_i
 def _copy_dropped(source: Path, target: Path) -> None:
     """Copy what lies in ``incoming/`` so that the intake refuses the copy for the reason of the original.
 
-    Links stay links and are never followed; of a file too large just enough to be so; anything else (a pipe,
-    a folder, what cannot be read) is stood in for by an empty folder.
+    Links stay links and are never followed; of a file too large just enough to be so (networks,
+    ``*.onnx``, may be larger than genomes); anything else (a pipe, a folder, what cannot be read) is stood in
+    for by an empty folder.
     """
     try:
         kind = source.lstat().st_mode
         if stat.S_ISLNK(kind):
             target.symlink_to(os.readlink(source))
         elif stat.S_ISREG(kind):
-            with source.open("rb") as file:
-                target.write_bytes(file.read(MAX_BYTES + 1))
+            left = (MAX_ARTIFACT_BYTES if source.name.endswith(".onnx") else MAX_BYTES) + 1
+            with source.open("rb") as file, target.open("wb") as copy:
+                while left and (piece := file.read(min(left, 1 << 20))):
+                    copy.write(piece)
+                    left -= len(piece)
         else:
             target.mkdir()
     except FileNotFoundError:

@@ -25,6 +25,7 @@ from apex_nautilus.genome.calibration import (
     calibration_table,
 )
 from apex_nautilus.genome.codec import (
+    MAX_ARTIFACT_BYTES,
     canonical_json,
     check_artifact,
     decode,
@@ -106,6 +107,7 @@ __all__ = [
     "FLOAT",
     "LEGACY_FEATURES",
     "LIMIT",
+    "MAX_ARTIFACT_BYTES",
     "MAX_CONSTANT",
     "MAX_DEPTH",
     "MAX_FEATURES",

@@ -66,7 +66,7 @@ def test_a_challenger_that_is_not_in_order_goes_through_the_door_again(tmp_path,
     the_crew = crew(layout, roster)
     assert [i.slot for i in the_crew.installed()] == ["btc-1"]
     bear(roster, "champion", one, slot="btc-1", epoch=1)
-    taken = {a.genome.id if a.genome else a.name for a in the_crew.take()}
+    taken = {a.genome.id if a.genome else a.name for a in the_crew.take()[0]}
     assert taken == {
         "junk.json",
         f"strategy_challenger_{one.id}.json",

@@ -88,6 +88,15 @@ def test_whatever_lies_in_incoming_does_not_keep_a_run_from_starting(tmp_path):
     run.finish()
 
 
+def test_the_network_of_a_genome_is_copied_whole_though_it_is_larger_than_a_genome_may_be(tmp_path):
+    source = catalog(tmp_path / "catalog")
+    weights = bytes(range(256)) * 5_000
+    (source.incoming / "net.onnx").write_bytes(weights)
+    run = open_run(source.root, tmp_path / "runs", "one")
+    assert (run.layout.incoming / "net.onnx").read_bytes() == weights
+    run.finish()
+
+
 def test_runs_of_other_kinds_in_the_same_folder_are_left_alone(tmp_path):
     source = catalog(tmp_path / "catalog")
     for name, content in (("forge-1", '{"schema": "apex.forge-run/1", "dataset": "d"}'), ("broken", "{")):
