@@ -124,10 +124,12 @@ def bar_price(market, rules, event: int, direction: int, quantity: float, base: 
 
 @kernel
 def exit_price(
-    market, rules, event: int, kind: int, side: int, quantity: float, take_profit: float, stop: float
-) -> float:
-    """Return the price at which a position of `side` leaves at `event`."""
-    if kind == EXIT_TAKE_PROFIT:
+    market, rules, event: int, kind: int, rests: bool, side: int, quantity: float, take_profit: float,
+    stop: float,
+) -> float:  # fmt: skip
+    """Return the price at which a position of `side` leaves at `event`; `rests`: by its resting
+    take-profit."""
+    if rests:
         return take_profit
     if market.is_bars != 0:
         base = market.bid[event] if side > 0 else market.ask[event]

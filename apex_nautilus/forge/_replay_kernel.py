@@ -11,14 +11,20 @@ import math
 
 from apex_nautilus.forge._replay_fills import (
     bar_price,
-    exit_price,
     find_exit,
     first_at_or_after,
     first_row_at_or_after,
     market_price,
 )
 from apex_nautilus.forge._replay_jit import kernel
-from apex_nautilus.forge._replay_records import EXIT_END, EXIT_MAX_HOLD, EXIT_STOP, EXIT_TAKE_PROFIT
+from apex_nautilus.forge._replay_passive import act, begin_resting, chooses, meet_book, settle
+from apex_nautilus.forge._replay_position import (
+    close_position,
+    equity_of,
+    open_position,
+    plan_position,
+)
+from apex_nautilus.forge._replay_records import EXIT_END, REST_NONE
 from apex_nautilus.forge.fitness import time_to_target_kernel
 from apex_nautilus.genome import LIMIT, range_kernel
 from apex_nautilus.risk import (
@@ -27,9 +33,10 @@ from apex_nautilus.risk import (
     calibrate_kernel,
     decide_at_deviation_kernel,
     return_deviation_kernel,
-    ruined_kernel,
+    signal_side_kernel,
 )
 from apex_nautilus.risk.bracket import STOP_VOLATILITY
+from apex_nautilus.risk.entry_policy import CANCEL, EXECUTION_PASSIVE
 
 #: Rows evaluated at once after an exit, doubled up to `MAX_BLOCK` while nothing is entered: what an entry
 #: makes superfluous stays small, and long waits pay little for starting blocks.
@@ -59,97 +66,6 @@ def first_signal(signals, start: int, end: int, threshold: float) -> int:
 
 
 @kernel
-def equity_of(state) -> float:
-    """Return the equity of a flat agent."""
-    return state.capital + (state.realised - state.fees)
-
-
-@kernel
-def note_equity(state, result, equity: float) -> None:
-    """Move the running peak and the largest drawdown."""
-    if equity > state.peak:
-        state.peak = equity
-    fall = (state.peak - equity) / state.peak
-    if fall > result.max_drawdown:
-        result.max_drawdown = fall
-
-
-@kernel
-def marked_equity(market, state, event: int) -> float:
-    """Return equity with the open position at the touch it would close on at `event`, its entry fee paid."""
-    equity = equity_of(state)
-    if state.side > 0 and event >= state.entry_event:
-        return equity - state.entry_fee + state.quantity * (market.bid[event] - state.entry_price)
-    if state.side < 0 and event >= state.entry_event:
-        return equity - state.entry_fee - state.quantity * (market.ask[event] - state.entry_price)
-    return equity
-
-
-@kernel
-def close_position(market, rules, state, result, trades, event: int, kind: int) -> None:
-    """Leave the position at `event`, book the trade, and say whether target or ruin has come."""
-    side = state.side
-    quantity = state.quantity
-    price = exit_price(market, rules, event, kind, side, quantity, state.take_profit, state.stop)
-    notional = quantity * price
-    fee = notional * (rules.maker_fee if kind == EXIT_TAKE_PROFIT else rules.taker_fee)
-    before = equity_of(state)
-    gross = side * quantity * (price - state.entry_price)
-    fees = state.entry_fee + fee
-    state.realised += gross
-    state.fees += fees
-    equity = equity_of(state)
-    profit = gross - fees
-
-    place = result.n_trades
-    if place < trades.shape[0]:
-        trade = trades[place]
-        trade.entry_row = state.entry_row
-        trade.entry_event = state.entry_event
-        trade.exit_event = event
-        trade.entry_ts_ns = state.entry_ts_ns
-        trade.exit_ts_ns = market.ts_ns[event]
-        trade.side = side
-        trade.quantity = quantity
-        trade.entry_price = state.entry_price
-        trade.exit_price = price
-        trade.take_profit = state.take_profit
-        trade.stop = state.stop
-        trade.exit_kind = kind
-        trade.fees = fees
-        trade.profit = profit
-        trade.equity_after = equity
-        trade.p = state.p
-        trade.fraction = state.fraction
-
-    result.n_trades += 1
-    result.n_wins += profit > 0.0
-    result.n_take_profits += kind == EXIT_TAKE_PROFIT
-    result.n_stops += kind == EXIT_STOP
-    result.n_timeouts += kind == EXIT_MAX_HOLD
-    change = profit / before
-    result.sum_return += change
-    result.sum_return2 += change * change
-    result.sum_return3 += change * change * change
-    result.sum_return4 += change * change * change * change
-    result.gross_profit += gross
-    result.fees += fees
-    result.traded_notional += notional + quantity * state.entry_price
-    paid = fees + state.entry_cost
-    if kind != EXIT_TAKE_PROFIT:
-        paid += side * quantity * (0.5 * (market.bid[event] + market.ask[event]) - price)
-    result.costs += paid
-
-    state.side = 0
-    note_equity(state, result, equity)
-    if result.target_ts_ns < 0 and equity >= state.target_equity:
-        result.target_ts_ns = market.ts_ns[event]
-    touch = market.bid[event] if side > 0 else market.ask[event]
-    if ruined_kernel(rules, equity, touch):
-        result.ruin_ts_ns = market.ts_ns[event]
-
-
-@kernel
 def try_entry(market, rules, state, result, row, signal, score, size_output, last_event, latency_ns) -> bool:
     """Decide on `row` and open the position where the order would fill by `last_event`; return whether it
     did."""
@@ -169,6 +85,14 @@ def try_entry(market, rules, state, result, row, signal, score, size_output, las
         result.n_below_minimum += order.reason == BELOW_MINIMUM
         return False
 
+    if rules.execution == EXECUTION_PASSIVE:
+        if event >= last_event:
+            return False
+        plan_position(state, row, order)
+        begin_resting(market, state, order.side, event, latency_ns)
+        settle(market, rules, state, result, event, last_event, latency_ns)
+        return True
+
     entry_ts = market.ts_ns[event] + latency_ns
     fill = event
     if market.is_bars != 0:
@@ -184,6 +108,7 @@ def try_entry(market, rules, state, result, row, signal, score, size_output, las
         return False
 
     side = order.side
+    plan_position(state, row, order)
     if market.is_bars != 0:
         price = market.open_ask[fill] if side > 0 else market.open_bid[fill]
         price = bar_price(market, rules, fill, side, order.quantity, price)
@@ -191,26 +116,10 @@ def try_entry(market, rules, state, result, row, signal, score, size_output, las
     else:
         price = market_price(market, fill, side, order.quantity)
         middle = 0.5 * (market.ask[fill] + market.bid[fill])
-    close_event = first_at_or_after(market.ts_ns, entry_ts + rules.max_hold_ns, first_checked)
-    if latency_ns > 0 and market.is_bars == 0 and close_event < market.ts_ns.shape[0]:
-        close_event = (
-            first_at_or_after(market.ts_ns, market.ts_ns[close_event] + latency_ns + 1, close_event) - 1
-        )
-
-    state.side = side
-    state.entry_row = row
-    state.entry_event = fill
-    state.entry_ts_ns = entry_ts
-    state.next_event = first_checked
-    state.close_event = close_event
-    state.quantity = order.quantity
-    state.entry_price = price
-    state.take_profit = order.take_profit
-    state.stop = order.stop
-    state.entry_fee = order.quantity * price * rules.taker_fee
-    state.entry_cost = side * order.quantity * (price - middle)
-    state.p = order.p
-    state.fraction = order.fraction
+    open_position(
+        market, rules, state, side, fill, entry_ts, first_checked, price, side * (price - middle),
+        rules.taker_fee, latency_ns,
+    )  # fmt: skip
     return True
 
 
@@ -220,6 +129,44 @@ def cleaned(value: float) -> float:
     if math.isnan(value):
         return 0.0
     return min(max(value, -LIMIT), LIMIT)
+
+
+@kernel
+def pursue(
+    market, rules, signal_code, signal_operands, constants, source, state, result, scratch, signals,
+    signal_from, signal_to, row, hi, end, last_event, latency_ns,
+):  # fmt: skip
+    """Follow an entry that rests up to the event `end`, or until it is filled or given up.
+
+    Returns the first row after that, and the rows whose signal is in `signals`.
+    """
+    event = state.next_event
+    row = first_row_at_or_after(market.row_event, event, row)
+    while state.rest != REST_NONE and event <= end:
+        meet_book(market, rules, state, result, event, True, latency_ns)
+        if row < hi and market.row_event[row] == event and chooses(state):
+            if source >= 0:
+                signal = cleaned(market.features[row, source])
+                result.rows_evaluated += 1
+            else:
+                if not signal_from <= row < signal_to:
+                    signal_from = row
+                    signal_to = min(row + BLOCK, hi)
+                    result.invalid += range_kernel(
+                        signal_code, signal_operands, constants, market.features, signal_from, signal_to,
+                        scratch, signals,
+                    )  # fmt: skip
+                    result.rows_evaluated += signal_to - signal_from
+                signal = signals[0, row - signal_from]
+            if signal_side_kernel(rules, signal) != state.rest_side:
+                act(market, state, result, CANCEL, event, market.ts_ns[event], latency_ns)
+        settle(market, rules, state, result, event, last_event, latency_ns)
+        event += 1
+        row = first_row_at_or_after(market.row_event, event, row)
+    if state.rest != REST_NONE:
+        state.next_event = event
+    state.next_row = row
+    return row, signal_from, signal_to
 
 
 @kernel
@@ -251,6 +198,14 @@ def advance(
             row = first_row_at_or_after(market.row_event, event, row)
             state.next_row = row
             block = BLOCK
+            continue
+        if state.rest != REST_NONE:
+            row, signal_from, signal_to = pursue(
+                market, rules, signal_code, signal_operands, constants, sources[0], state, result, scratch,
+                signals, signal_from, signal_to, row, hi, end, last_event, latency_ns,
+            )  # fmt: skip
+            if state.rest != REST_NONE:
+                break
             continue
         if row >= hi:
             break

@@ -20,6 +20,12 @@ __all__ = [
     "EXIT_MAX_HOLD",
     "EXIT_STOP",
     "EXIT_TAKE_PROFIT",
+    "REST_ARRIVING",
+    "REST_CROSSING",
+    "REST_NONE",
+    "REST_REFUSED",
+    "REST_RESTING",
+    "REST_TAKEN_BACK",
     "RESULT",
     "STATE",
     "TRADE",
@@ -28,10 +34,11 @@ __all__ = [
 #: One result a genome. Times are absolute, -1 where the event did not come. `sum_return` to `sum_return4` are
 #: sums of powers of the per-trade returns (profit after fees over equity before); `sharpe`, `skew` and raw
 #: `kurtosis` are made from them, per trade. `max_drawdown` is the largest fall from a running peak over the
-#: equity after each trade and at each mark. `fees` are commissions, `costs` fees plus what market orders paid
-#: against the mid. `invalid` counts evaluations that yielded no number, over `rows_evaluated` rows (rows are
-#: not evaluated while a position is open). `n_below_minimum` counts rows whose order was smaller than the
-#: venue takes.
+#: equity after each trade and at each mark. `n_rested`, `n_crossed` and `n_given_up` say how entries ended
+#: that rested first: filled where they rested, at market when patience was over, or not at all. `fees` are
+#: commissions, `costs` fees plus what market orders paid against the mid. `invalid` counts evaluations that
+#: yielded no number, over `rows_evaluated` rows (rows are not evaluated while a position is open).
+#: `n_below_minimum` counts rows whose order was smaller than the venue takes.
 RESULT = np.dtype(
     [
         ("fitness", "f8"),
@@ -44,6 +51,9 @@ RESULT = np.dtype(
         ("n_stops", "i8"),
         ("n_timeouts", "i8"),
         ("n_below_minimum", "i8"),
+        ("n_rested", "i8"),
+        ("n_crossed", "i8"),
+        ("n_given_up", "i8"),
         ("sum_return", "f8"),
         ("sum_return2", "f8"),
         ("sum_return3", "f8"),
@@ -62,9 +72,16 @@ RESULT = np.dtype(
     align=True,
 )
 
+#: What is out of an entry that rests: nothing; an order on its way; an order in the book; nothing, because
+#: the venue refused a post-only order that would have traded; an order whose cancellation is on its way; a
+#: market order on its way.
+REST_NONE, REST_ARRIVING, REST_RESTING, REST_REFUSED, REST_TAKEN_BACK, REST_CROSSING = range(6)
+
 #: What one genome carries from one stretch of rows to the next. `side` 0 is flat; `next_event` is the first
 #: path event at which the open position's legs are still to be checked; `close_event` the one at which
-#: max_hold closes it.
+#: max_hold closes it. `rest` says what is out of an entry that is not filled yet (`REST_*`); while it is not
+#: `REST_NONE`, `next_event` is the next event at which the entry meets the book, and `arrives_ns` is when the
+#: command under way reaches the venue.
 STATE = np.dtype(
     [
         ("side", "i8"),
@@ -74,6 +91,13 @@ STATE = np.dtype(
         ("next_event", "i8"),
         ("close_event", "i8"),
         ("next_row", "i8"),
+        ("rest", "i8"),
+        ("rest_side", "i8"),
+        ("rest_choice", "i8"),
+        ("arrives_ns", "i8"),
+        ("decided_ns", "i8"),
+        ("priced_ns", "i8"),
+        ("rest_price", "f8"),
         ("quantity", "f8"),
         ("entry_price", "f8"),
         ("take_profit", "f8"),

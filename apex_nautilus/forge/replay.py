@@ -19,14 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from apex_nautilus.forge._replay_kernel import (
-    FULL_BLOCK,
-    MAX_BLOCK,
-    advance,
-    finish,
-    marked_equity,
-    note_equity,
-)
+from apex_nautilus.forge._replay_kernel import FULL_BLOCK, MAX_BLOCK, advance, finish
 from apex_nautilus.forge._replay_market import (
     DatasetLike,
     MarketArrays,
@@ -34,6 +27,7 @@ from apex_nautilus.forge._replay_market import (
     book_market,
     dataset_market,
 )
+from apex_nautilus.forge._replay_position import marked_equity, note_equity
 from apex_nautilus.forge._replay_records import (
     EXIT_END,
     EXIT_KINDS,
@@ -47,6 +41,12 @@ from apex_nautilus.forge._replay_records import (
 from apex_nautilus.forge._replay_signal import output_sources, signal_part
 from apex_nautilus.genome import RING, Program, ProgramBatch, pack
 from apex_nautilus.risk import RULES
+from apex_nautilus.risk.entry_policy import (
+    AGGRESSIVE,
+    EXECUTION_AGGRESSIVE,
+    EXECUTION_PASSIVE,
+    PASSIVE,
+)
 
 __all__ = [
     "EXIT_END",
@@ -118,6 +118,21 @@ def _check_rows(market: MarketArrays, rows: tuple[int, int] | None) -> tuple[int
     return lo, hi
 
 
+def _check_execution(rules: NDArray[np.void], market: MarketArrays) -> None:
+    """Refuse entries that the compiled loop cannot make."""
+    for place in np.flatnonzero(rules["execution"] != EXECUTION_AGGRESSIVE):
+        if rules["execution"][place] != EXECUTION_PASSIVE:
+            raise ValueError(
+                f"replay: rules[{place}]: the genome enters by a policy registered in Python; the replay is "
+                f"compiled and knows {AGGRESSIVE} and {PASSIVE}"
+            )
+        if market.is_bars:
+            raise ValueError(
+                f"replay: rules[{place}]: execution {PASSIVE!r} rests in an order book and bars have none; "
+                f"use {AGGRESSIVE!r}, or a clock of the book"
+            )
+
+
 def _run(
     data: DatasetLike | MarketArrays,
     programs: ProgramBatch,
@@ -144,6 +159,7 @@ def _run(
             f"replay: the programs read {programs.n_features} features, "
             f"the rows have {market.features.shape[1]}"
         )
+    _check_execution(records, market)
     n_outputs = np.ascontiguousarray(programs.shape[:, 4])
     if count and n_outputs.min() < 2:
         raise ValueError("replay: a program needs two outputs, signal and confidence")

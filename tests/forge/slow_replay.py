@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from apex_nautilus.risk import decide, ruined_kernel
+from apex_nautilus.risk.entry_policy import EXECUTION_PASSIVE
 
 
 def slow_walk(levels, quantity, touch):
@@ -26,7 +27,10 @@ def slow_walk(levels, quantity, touch):
 
 
 def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capital=200.0, latency=0):
-    """Trades of one agent on a book path, as dictionaries; `outputs` is (N, 3): signal, score, size."""
+    """Trades of one agent on a book path, as dictionaries, and how entries that rested ended.
+
+    `outputs` is (N, 3): signal, score, size.
+    """
     lo, hi = rows
     first, last = int(row_event[lo]), int(row_event[hi - 1])
     rows_at = {}
@@ -40,6 +44,7 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
         return slow_walk(zip(side[0][:5], side[1][:5]), quantity, touch)
 
     trades, realised, fees, position, ruined = [], 0.0, 0.0, None, False
+    counts = {"rested": 0, "crossed": 0, "given_up": 0}
 
     def close(event, price, kind, fee_share):
         nonlocal realised, fees, position, ruined
@@ -53,26 +58,138 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
         position = None
         ruined = bool(ruined_kernel(rules, equity, touch))
 
-    for event in range(first, last + 1):
-        if position is not None and event > position["entry_event"]:
-            side, closing = position["side"], bid[event] if position["side"] > 0 else ask[event]
-            # The order to close leaves at the first event past the deadline and arrives `latency` later: on
-            # the book of the last event not after that.
-            if position["close_at"] is None and ts[event] >= position["deadline"]:
-                position["close_at"] = ts[event] + latency
-            arrives_now = position["close_at"] is not None and (
-                latency == 0 or event + 1 >= len(ts) or ts[event + 1] > position["close_at"]
-            )
-            if side * (closing - position["stop"]) <= 0:
-                close(event, market(event, -side, position["quantity"]), "stop", rules["taker_fee"])
-            elif side * (closing - position["take_profit"]) >= 0:
+    def guard(event):
+        """Legs, the stop first, then the holding time."""
+        side, closing = position["side"], bid[event] if position["side"] > 0 else ask[event]
+        # The order to close leaves at the first event past the deadline and arrives `latency` later: on the
+        # book of the last event not after that.
+        if position["close_at"] is None and ts[event] >= position["deadline"]:
+            position["close_at"] = ts[event] + latency
+        arrives_now = position["close_at"] is not None and (
+            latency == 0 or event + 1 >= len(ts) or ts[event + 1] > position["close_at"]
+        )
+        if side * (closing - position["stop"]) <= 0:
+            close(event, market(event, -side, position["quantity"]), "stop", rules["taker_fee"])
+        elif side * (closing - position["take_profit"]) >= 0:
+            if event == position["entry_event"]:  # placed when the touch was beyond it already
+                close(event, market(event, -side, position["quantity"]), "take_profit", rules["taker_fee"])
+            else:
                 close(event, position["take_profit"], "take_profit", rules["maker_fee"])
-            elif arrives_now:
-                close(event, market(event, -side, position["quantity"]), "max_hold", rules["taker_fee"])
+        elif arrives_now:
+            close(event, market(event, -side, position["quantity"]), "max_hold", rules["taker_fee"])
+
+    def opened(event, at, price, fee_share, order, row):
+        return {
+            "row": row,
+            "entry_event": event,
+            "side": order.side,
+            "quantity": order.quantity,
+            "entry_price": price,
+            "take_profit": order.take_profit,
+            "stop": order.stop,
+            "deadline": at + rules["max_hold_ns"],
+            "close_at": None,
+            "entry_fee": order.quantity * price * fee_share,
+        }
+
+    # A resting entry: the decision, what is in the book (its price and since when), and the one command that
+    # is under way as (name, arrival). After "back" comes what was chosen.
+    entry = None
+
+    def near(event):
+        return bid[event] if entry["order"].side > 0 else ask[event]
+
+    def trades_at_once(event):
+        far = ask[event] if entry["order"].side > 0 else bid[event]
+        return (far - entry["price"]) * entry["order"].side <= 0
+
+    def place(event, at):
+        entry["price"], entry["priced"] = near(event), at
+        entry["command"] = ("limit", at + latency)
+
+    def arrive(event):
+        """The command under way meets the book of `event`."""
+        nonlocal entry, position
+        name, at = entry["command"]
+        entry["command"] = None
+        if name == "limit":
+            entry["in_book"] = not trades_at_once(event)
+        elif name == "market":
+            order = entry["order"]
+            price = market(event, order.side, order.quantity)
+            position = opened(event, at, price, rules["taker_fee"], order, entry["row"])
+            counts["crossed"] += 1
+            entry = None
+        else:
+            entry["in_book"] = False
+            follow(event, at)
+
+    def follow(event, at):
+        nonlocal entry
+        if entry["chosen"] == "join":
+            place(event, at)
+        elif entry["chosen"] == "cross":
+            entry["command"] = ("market", at + latency)
+        else:
+            counts["given_up"] += 1
+            entry = None
+
+    def choose(event, wanted):
+        at = ts[event]
+        if not wanted:
+            chosen = "cancel"
+        elif at - entry["decided"] >= rules["patience_ns"]:
+            chosen = "cross"
+        elif not entry["in_book"] or (
+            (near(event) - entry["price"]) * entry["order"].side > 0
+            and (at - entry["priced"] >= rules["reprice_ns"])
+        ):
+            chosen = "join"
+        else:
+            return
+        entry["chosen"] = chosen
+        if entry["in_book"]:
+            entry["command"] = ("back", at + latency)
+        else:
+            follow(event, at)
+
+    def wants(row):
+        signal = outputs[row][0]
+        return signal * entry["order"].side > rules["entry_threshold"]
+
+    for event in range(first, last + 1):
+        while latency and entry is not None and entry["command"] and entry["command"][1] < ts[event]:
+            arrive(event - 1)
+            if position is not None:
+                guard(event - 1)
         if ruined:
             break
-        for row in rows_at.get(event, []):
-            if position is not None:
+        was_idle = position is None and entry is None
+        if position is not None and event > position["entry_event"]:
+            guard(event)
+            was_idle = position is None
+        elif entry is not None:
+            if entry["in_book"] and trades_at_once(event):
+                position = opened(
+                    event, ts[event], entry["price"], rules["maker_fee"], entry["order"], entry["row"]
+                )
+                counts["rested"] += 1
+                entry = None
+                guard(event)
+            else:
+                if entry["command"] is None:
+                    choose(event, True)
+                asked = entry is not None and entry["command"] is None and event in rows_at
+                if asked and not wants(rows_at[event][0]):
+                    choose(event, False)
+            while not latency and entry is not None and entry["command"]:
+                arrive(event)
+                if position is not None:
+                    guard(event)
+        if ruined:
+            break
+        for row in rows_at.get(event, []) if was_idle else []:
+            if position is not None or entry is not None:
                 break
             order = decide(
                 rules,
@@ -87,6 +204,13 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
             )
             if order.side == 0:
                 continue
+            if rules["execution"] == EXECUTION_PASSIVE:
+                if event < last:
+                    entry = {"order": order, "row": row, "decided": ts[event], "in_book": False}
+                    place(event, ts[event])
+                    while not latency and entry["command"]:
+                        arrive(event)
+                continue
             arrival, fill = ts[event] + latency, event
             if latency and arrival > ts[last]:
                 continue
@@ -95,21 +219,15 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
             if fill >= last:
                 continue
             price = market(fill, order.side, order.quantity)
-            position = {
-                "row": row,
-                "entry_event": fill,
-                "side": order.side,
-                "quantity": order.quantity,
-                "entry_price": price,
-                "take_profit": order.take_profit,
-                "stop": order.stop,
-                "deadline": arrival + rules["max_hold_ns"],
-                "close_at": None,
-                "entry_fee": order.quantity * price * rules["taker_fee"],
-            }
+            position = opened(fill, arrival, price, rules["taker_fee"], order, row)
+    while latency and not ruined and entry is not None and entry["command"]:
+        at = entry["command"][1]
+        if at > ts[last] or (last + 1 < len(ts) and ts[last + 1] <= at):
+            break
+        arrive(last)
     if position is not None:
         close(last, market(last, -position["side"], position["quantity"]), "end", rules["taker_fee"])
-    return trades
+    return trades, counts
 
 
 def slow_bar_trades(outputs, ts, bars, half, rules, rows, capital=200.0):

@@ -31,7 +31,14 @@ from apex_nautilus.genome import (
     pack,
     random_tree,
 )
-from apex_nautilus.risk import InstrumentSpec, rules_array, trading_rules
+from apex_nautilus.risk import (
+    PASSIVE_TIMERS,
+    InstrumentSpec,
+    PassiveTimers,
+    register_entry_policy,
+    rules_array,
+    trading_rules,
+)
 from apex_nautilus.stats import max_drawdown, moments
 
 SPEC = InstrumentSpec(
@@ -52,7 +59,9 @@ OUTPUTS = pack([compile_trees([feature(0), feature(1), feature(2)], 3)])
 SECOND = 1_000_000_000
 
 
-def genome(stop=None, *, hold=20.0, threshold=0.5, spec=SPEC, **sizing):
+def genome(
+    stop=None, *, hold=20.0, threshold=0.5, spec=SPEC, execution="aggressive", timers=PASSIVE_TIMERS, **sizing
+):
     return trading_rules(
         Genome(
             instrument_id=spec.id,
@@ -60,8 +69,10 @@ def genome(stop=None, *, hold=20.0, threshold=0.5, spec=SPEC, **sizing):
             bracket=Bracket(stop=stop or BpsStop(40.0), max_hold_s=hold),
             calibration=Platt(1.0, 0.0),
             sizing=Sizing(**sizing),
+            execution=execution,
         ),
         spec,
+        timers=timers,
     )
 
 
@@ -139,7 +150,7 @@ def test_trades_on_a_book_are_those_of_the_slow_twin(seed, n, rows_every, which,
     count = book["row_event"].size
     rows = (int(start * count), count)
     fast = replay_trades(book_market(**book), OUTPUTS, rules, rows, latency_ns=latency)
-    slow = slow_book_trades(
+    slow, _ = slow_book_trades(
         book["features"],
         book["row_event"],
         book["ts_ns"],
@@ -151,6 +162,43 @@ def test_trades_on_a_book_are_those_of_the_slow_twin(seed, n, rows_every, which,
         latency=latency,
     )
     check_trades(fast, slow)
+
+
+PASSIVE_TO_TRY = [
+    genome(execution="passive"),
+    genome(BpsStop(60.0), hold=9.0, execution="passive", timers=PassiveTimers(SECOND // 2, 3 * SECOND)),
+    genome(VolatilityStop(4.0, 5), hold=7.0, execution="passive", timers=PassiveTimers(1, 2 * SECOND)),
+    genome(BpsStop(15.0), hold=0.5, execution="passive", timers=PassiveTimers(4 * SECOND, 40 * SECOND)),
+    genome(threshold=0.05, execution="passive", timers=PassiveTimers(SECOND, 6 * SECOND), mode="evolved"),
+]
+
+
+@settings(max_examples=150)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(2, 400),
+    st.sampled_from([1, 3, 10]),
+    st.sampled_from(range(len(PASSIVE_TO_TRY))),
+    st.sampled_from([0, 0, SECOND // 3, SECOND, 3 * SECOND]),
+    st.floats(0.0, 0.9),
+    st.booleans(),
+)
+def test_trades_that_rest_first_are_those_of_the_slow_twin(seed, n, rows_every, which, latency, start, calm):
+    book = random_book(np.random.default_rng(seed), n, rows_every=rows_every)
+    if calm:  # signals that last, so that patience has time to end
+        book["features"][:, 0] = np.repeat(book["features"][::20, 0], 20)[: len(book["features"])]
+    rules = PASSIVE_TO_TRY[which]
+    count = book["row_event"].size
+    rows = (int(start * count), count)
+    market = book_market(**book)
+    slow, ends = slow_book_trades(
+        book["features"], book["row_event"], book["ts_ns"], book["bid"], book["ask"], book["depth"], rules,
+        rows, latency=latency,
+    )  # fmt: skip
+    check_trades(replay_trades(market, OUTPUTS, rules, rows, latency_ns=latency), slow)
+    result = replay(market, OUTPUTS, rules, rows, latency_ns=latency)[0]
+    assert (result["n_rested"], result["n_crossed"], result["n_given_up"]) == tuple(ends.values())
+    assert result["n_rested"] + result["n_crossed"] == result["n_trades"]
 
 
 @settings(max_examples=120)
@@ -222,6 +270,94 @@ def test_exits(prices, kind, event, price):
     assert trade["entry_price"] == 1000.1
     assert (EXIT_KINDS[trade["exit_kind"]], trade["exit_event"]) == (kind, event)
     assert trade["exit_price"] == pytest.approx(price, abs=1e-9)
+
+
+RESTING = genome(
+    BpsStop(100.0), hold=30.0, kelly_fraction=0.2, execution="passive",
+    timers=PassiveTimers(2 * SECOND, 5 * SECOND),
+)  # fmt: skip
+MAKER, TAKER = SPEC.maker_fee, SPEC.taker_fee
+#: Bids one second apart, asks a tick above; a decision to buy at the first, signalled while the flag says so.
+#: What must come of it: event and price of the entry, its fee, and how it ended.
+ENTRIES = [
+    ("an ask at its price fills it there", [1000.0, 999.9, 1000.0], "111", (1, 1000.0, MAKER, "rested")),
+    ("so does one beyond it", [1000.0, 997.0, 1000.0], "111", (1, 1000.0, MAKER, "rested")),
+    ("an ask a tick above does not", [1000.0, 1000.0, 1000.0], "111", None),
+    ("it stays when the bid leaves", [1000.0, 1000.5, 999.9, 999], "1111", (2, 1000, MAKER, "rested")),
+    ("then it follows", [1000.0, 1000.5, 1000.5, 1000.4, 1000], "11111", (3, 1000.5, MAKER, "rested")),
+    ("it does not follow a falling bid", [1000.0] * 4 + [999.9, 999], "111111", (4, 1000, MAKER, "rested")),
+    ("patience ends at market", [1000.0, 1001, 1002, 1003, 1004, 1005, 1006], "1111111",
+     (5, 1005.1, TAKER, "crossed")),
+    ("a signal that is gone ends it", [1000.0, 1000.0, 999.9, 999.9], "1000", "given_up"),
+    ("a fill at the event of that row is first", [1000.0, 999.9, 1000.0], "100", (1, 1000, MAKER, "rested")),
+    ("patience is looked at before the row", [1000.0, 1001, 1002, 1003, 1004, 1005, 1006], "1111100",
+     (5, 1005.1, TAKER, "crossed")),
+    ("filled beyond its stop it leaves at once", [1000.0, 980.0, 1000.0], "111", (1, 1000, MAKER, "rested")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("prices", "wanted", "expected"), [c[1:] for c in ENTRIES], ids=[c[0] for c in ENTRIES]
+)
+def test_entries_that_rest(prices, wanted, expected):
+    market = path(prices)
+    outputs = np.array(market.features)
+    outputs[:, 0] = [float(flag) for flag in wanted]
+    market = market._replace(features=frozen(np.asfortranarray(outputs)))
+    trades = replay_trades(market, OUTPUTS, RESTING)
+    result = replay(market, OUTPUTS, RESTING)[0]
+    ends = {name: int(result[f"n_{name}"]) for name in ("rested", "crossed", "given_up")}
+    if not isinstance(expected, tuple):
+        assert trades.size == 0
+        assert ends == {"rested": 0, "crossed": 0, "given_up": int(expected == "given_up")}
+        return
+    event, price, fee, how = expected
+    trade = trades[0]
+    assert (trade["entry_event"], trade["entry_row"]) == (event, 0)
+    assert trade["entry_price"] == pytest.approx(price, abs=1e-9)
+    assert ends[how] >= 1
+    paid = trade["quantity"] * (trade["entry_price"] * fee + trade["exit_price"] * TAKER)
+    assert trade["fees"] == pytest.approx(paid)
+    assert (trade["take_profit"], trade["stop"]) == (1030.0, 990.0)  # of the bid at which it was to rest
+    if prices[1] < 990.0:
+        assert (trade["exit_event"], EXIT_KINDS[trade["exit_kind"]], trade["exit_price"]) == (
+            1,
+            "stop",
+            980.0,
+        )
+
+
+@pytest.mark.parametrize(
+    ("prices", "event", "price"),
+    [
+        # It arrives at event 2, whose ask is at its price, and is sent anew from event 3.
+        ([1000, 1000, 999, 999, 999, 999, 998, 998], 6, 999.0),
+        # It rests from event 2 on, is taken back at 3 as the bid has left, and filled before that arrives.
+        ([1000, 1000, 1000, 1003, 999, 1000, 1000], 4, 1000.0),
+    ],
+    ids=["refused where it would trade", "filled while its cancellation travels"],
+)
+def test_a_command_under_way_meets_what_it_finds(prices, event, price):
+    trade = replay_trades(path(prices), OUTPUTS, RESTING, latency_ns=2 * SECOND)[0]
+    assert (trade["entry_event"], trade["entry_price"]) == (event, price)
+
+
+class _Patient:
+    def choose(self, state):
+        return 0
+
+
+def test_entries_that_the_replay_cannot_make_are_refused():
+    register_entry_policy("test-replay-patient", _Patient())
+    learned = genome(execution="test-replay-patient")
+    with pytest.raises(ValueError, match=r"rules\[0\].*aggressive and passive"):
+        replay(path([1000.0] * 3), OUTPUTS, learned)
+    bars = bar_market(
+        features=np.zeros((3, 3)), ts_ns=np.arange(3), open=np.ones(3), high=np.ones(3), low=np.ones(3),
+        close=np.ones(3), half_spread=0.1,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"rules\[0\].*passive.*bars have none"):
+        replay(bars, OUTPUTS, RESTING)
 
 
 def test_an_agent_may_enter_again_on_the_row_of_its_exit():
@@ -299,7 +435,8 @@ def population():
         ]
         for i in range(24)
     ]
-    rules = np.array([RULES_TO_TRY[i % len(RULES_TO_TRY)] for i in range(24)])
+    ways = [*RULES_TO_TRY, *PASSIVE_TO_TRY]
+    rules = np.array([ways[i % len(ways)] for i in range(24)])
     return book_market(**book), [compile_trees(t, 4) for t in trees], rules
 
 
