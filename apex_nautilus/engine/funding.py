@@ -74,7 +74,7 @@ class FundingModule(SimulationModule):
         if not self._is_armed:
             self._is_armed = True
             for settlements in self._due.values():
-                while settlements and settlements[0].ts_ns < ts_now:
+                while settlements and settlements[0].ts_ns <= ts_now:
                     settlements.popleft()
             self._arm()
 

@@ -8,8 +8,8 @@ import numpy as np
 
 __all__ = ["funding_gaps", "funding_payment"]
 
-_NEIGHBOURS = 9
-"""Steps between settlements that are looked at to know the usual one: venues change it now and then."""
+_LONGEST_NS = 8 * 3_600_000_000_000
+"""No venue settles less often than every eight hours."""
 
 
 def funding_payment(
@@ -58,9 +58,9 @@ def funding_payment(
 def funding_gaps(settled_ns: np.ndarray, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
     """Return the stretches of a span in which a settlement must have been, but none is known.
 
-    The usual step at a place is the median of the steps around it. A step longer than one and a half of the
-    usual ones is a gap; so is a beginning or an end that is further than one usual step from the edge of the
-    span.
+    The usual step at a place is the longer of the two beside it, eight hours at most: venues change it now
+    and then. A step longer than one and a half of it is a gap; so is a beginning or an end that is further
+    than one usual step from the edge of the span.
 
     Parameters
     ----------
@@ -72,25 +72,22 @@ def funding_gaps(settled_ns: np.ndarray, start_ns: int, end_ns: int) -> list[tup
     Returns
     -------
     list of (int, int)
-        Pairs of the times around each gap, in order. All of the span where no settlement is known, and none
-        where one alone is: it tells no step.
+        Pairs of the times around each gap, within the span and in order; all of the span where no settlement
+        is known.
     """
-    times = np.asarray(settled_ns, dtype=np.int64)
-    if times.size == 0:
+    times = np.asarray(settled_ns, dtype=np.int64).tolist()
+    if not times:
         return [(start_ns, end_ns)]
-    if times.size == 1:
-        return []
-    steps = np.diff(times)
-    half = _NEIGHBOURS // 2
+    steps = np.diff(times).tolist()
     found = []
-    if times[0] - start_ns > np.median(steps[:_NEIGHBOURS]):
-        found.append((start_ns, min(int(times[0]), end_ns)))
-    for i, step in enumerate(steps.tolist()):
-        lo, hi = max(int(times[i]), start_ns), min(int(times[i + 1]), end_ns)
-        usual = float(np.median(steps[max(0, i - half) : i + half + 1]))
-        # Of a step that reaches over an edge, what lies inside must itself be too long.
-        if hi > lo and step > 1.5 * usual and hi - lo >= usual:
+    if times[0] - start_ns > min([_LONGEST_NS, *steps[:1]]):
+        found.append((start_ns, min(times[0], end_ns)))
+    for i, step in enumerate(steps):
+        usual = min(_LONGEST_NS, max(steps[max(0, i - 1) : i] + steps[i + 1 : i + 2], default=step))
+        lo, hi = max(times[i], start_ns), min(times[i + 1], end_ns)
+        # Of a step that reaches over an edge, what lies inside must itself be long enough to hold one.
+        if step > 1.5 * usual and hi - lo >= usual:
             found.append((lo, hi))
-    if end_ns - times[-1] > np.median(steps[-_NEIGHBOURS:]):
-        found.append((max(int(times[-1]), start_ns), end_ns))
+    if end_ns - times[-1] > min([_LONGEST_NS, *steps[-1:]]):
+        found.append((max(times[-1], start_ns), end_ns))
     return found

@@ -19,6 +19,7 @@ from apex_nautilus.engine import (
     open_engine,
     run_market,
 )
+from apex_nautilus.engine.funding_rates import FundingPlan
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_LEVEL, KIND_TRADE
 from apex_nautilus.features.header import ROW_AT
 from apex_nautilus.risk import InstrumentSpec
@@ -166,6 +167,7 @@ def run_agents(
     preload: dict[str, list[str]] | None = None,
     external: str | None = None,
     chunk_size: int = 100_000,
+    funding: FundingPlan | None = None,
 ) -> float:
     """Run agents over events through a catalog; return the change of the account's balance."""
     catalog = folder / "catalog"
@@ -179,6 +181,7 @@ def run_agents(
         fills=fills,
         actors=[hub_config(BTC.id, preload, external)],
         controller=controller,
+        funding=funding,
     )
     with open_engine(config) as engine:
         for agent in agents:

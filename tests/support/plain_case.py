@@ -17,6 +17,7 @@ from nautilus_trader.trading.strategy import Strategy
 
 from apex_nautilus.data.catalog import write_events
 from apex_nautilus.engine import NetworkConfig, batches, nautilus_config, open_engine, run_market
+from apex_nautilus.engine.funding_rates import FundingPlan
 from support.engine_case import BTC, MS, START
 
 BUY, SELL = OrderSide.BUY, OrderSide.SELL
@@ -97,6 +98,7 @@ def run_plain(
     fills: str = "touch",
     network: NetworkConfig | None = None,
     chunk_size: int = 100_000,
+    funding: FundingPlan | None = None,
     look: Callable[[BacktestEngine], Any] = lambda engine: None,
 ) -> Any:
     """Run strategies over events; return what `look` sees in the engine at the end."""
@@ -110,6 +112,7 @@ def run_plain(
         balance=1_000_000.0,
         fills=fills,
         network=network,
+        funding=funding,
     )
     with open_engine(config) as engine:
         for strategy in strategies:
