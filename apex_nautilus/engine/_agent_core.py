@@ -17,6 +17,7 @@ from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
 from apex_nautilus.engine.feed_hub import NEVER_NS, Feed, FeedHub, Subscribe, Subscription
+from apex_nautilus.engine.fill_costs import FillCosts
 from apex_nautilus.engine.instruments import spec_of
 from apex_nautilus.engine.records import (
     FUNDING_TOPIC,
@@ -110,6 +111,7 @@ class AgentCore(Strategy):
         self._orders: dict[
             ClientOrderId, tuple[Order, str]
         ] = {}  # own orders until they are closed, with their role
+        self._costs = FillCosts()
         self._tally: Any = None  # a Tally while a position is at hand
         self._wake_ns = NEVER_NS
         self._sweeping = False  # a cancellation was refused: see `ApexStrategy._sweep`
@@ -194,6 +196,8 @@ class AgentCore(Strategy):
 
     def _send(self, order: Order, role: str) -> None:
         self._orders[order.client_order_id] = (order, role)
+        feed = self.feed
+        self._costs.sent(order, *((math.nan, math.nan) if feed is None else (feed.bid, feed.ask)))
         self.submit_order(order)
 
     def _works(self, order: Order | None) -> bool:
@@ -234,8 +238,11 @@ class AgentCore(Strategy):
         fee = float(event.commission.as_decimal())
         self.account.fill(side, quantity, price, fee)
         position = self.account.position
+        cost = self._costs.of(self.cache.order(event.client_order_id), side, quantity, price)
         if self._tally is not None:
             self._tally.add(event.ts_event, side, quantity, price, fee, position)
+            self._tally.spread += cost.spread
+            self._tally.slippage += cost.slippage
         fill = FillRecord(
             ts_ns=event.ts_event,
             order_id=event.client_order_id.value,
@@ -247,6 +254,9 @@ class AgentCore(Strategy):
             maker=event.liquidity_side == LiquiditySide.MAKER,
             position=position,
             balance=self.account.balance,
+            reference=cost.reference,
+            spread=cost.spread,
+            slippage=cost.slippage,
         )
         self.fills.append(fill)
         self.msgbus.publish(topic=f"apex.fills.{self.id}", msg=fill)

@@ -24,12 +24,15 @@ class Plan(NamedTuple):
 class Tally:
     """Sums over the fills of the position at hand; `balance` is the agent's before the first of them."""
 
-    __slots__ = ("balance", "buys", "entry_ts_ns", "exit_ts_ns", "fees", "funding", "peak", "sells")
+    __slots__ = (
+        "balance", "buys", "entry_ts_ns", "exit_ts_ns", "fees", "funding", "peak", "sells",
+        "slippage", "spread",
+    )  # fmt: skip
 
     def __init__(self, balance: float) -> None:
         self.balance = balance
         self.entry_ts_ns = self.exit_ts_ns = 0
-        self.fees = self.funding = self.peak = 0.0
+        self.fees = self.funding = self.peak = self.spread = self.slippage = 0.0
         self.buys: list[tuple[float, float]] = []
         self.sells: list[tuple[float, float]] = []
 
@@ -66,6 +69,8 @@ def trade_record(number: int, plan: Plan, tally: Tally, balance: float, kind: st
         stop=plan.stop,
         exit_kind=kind,
         fees=tally.fees,
+        spread=tally.spread,
+        slippage=tally.slippage,
         funding=tally.funding,
         pnl=balance - tally.balance,
         equity=balance,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 __all__ = ["FUNDING_TOPIC", "FillRecord", "FundingPayment", "FundingRecord", "TradeRecord"]
@@ -50,9 +48,9 @@ class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
     maker: bool
     position: float
     balance: float
-    reference: float = math.nan
-    spread: float = math.nan
-    slippage: float = math.nan
+    reference: float
+    spread: float
+    slippage: float
 
 
 class FundingPayment(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,10 +146,10 @@ class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
     stop: float
     exit_kind: str
     fees: float
+    spread: float
+    slippage: float
     funding: float
     pnl: float
     equity: float
     p: float
     fraction: float
-    spread: float = math.nan
-    slippage: float = math.nan
