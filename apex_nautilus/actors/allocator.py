@@ -36,6 +36,8 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from apex_nautilus.actors.contest import YEAR_S
+
 __all__ = [
     "ALLOCATION_TOPIC",
     "Allocation",
@@ -90,8 +92,8 @@ class AllocatorRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     risk_parity: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.every_s) and self.every_s >= 1.0):
-            raise ValueError(f"allocator: every_s must be at least 1, got {self.every_s!r}")
+        if not 1.0 <= self.every_s <= YEAR_S:
+            raise ValueError(f"allocator: every_s must be in [1, {YEAR_S:.0f}], got {self.every_s!r}")
         if not 0.0 <= self.floor < self.cap <= 1.0:
             raise ValueError(
                 f"allocator: need 0 <= floor < cap <= 1, got floor {self.floor!r} and cap {self.cap!r}"

@@ -34,7 +34,7 @@ from apex_nautilus.actors import records
 from apex_nautilus.actors.agent_strategy import AgentStrategy, agent_strategy
 from apex_nautilus.actors.allocation import AllocationDesk
 from apex_nautilus.actors.allocator import ALLOCATION_TOPIC, AllocatorRules
-from apex_nautilus.actors.contest import ContestRules
+from apex_nautilus.actors.contest import YEAR_S, ContestRules
 from apex_nautilus.actors.intake import CLOCKS
 from apex_nautilus.actors.pit_crew import Change, Installed, PitCrew
 from apex_nautilus.actors.promotion import promotion_job, tell_promotions
@@ -53,6 +53,8 @@ from apex_nautilus.actors.trade_lines import TradeLines, delay_lines
 from apex_nautilus.actors.watcher import Watcher
 from apex_nautilus.actors.watchtower import Limits, Verdict, Watchtower, past_returns
 from apex_nautilus.engine import BAR_CLOCKS, install_network, remove_if_flat, spawn, spec_of
+from apex_nautilus.engine.funding_rates import FundingCoverage
+from apex_nautilus.engine.records import FUNDING_TOPIC, FundingPayment
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
     CatalogLayout,
@@ -122,6 +124,8 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
     queue : str
         Where the Forge is asked: ``file`` (the catalog's own jobs), or a Redis server, see
         `store.open_queue`. A backtest asks in the run's own folder.
+    funding : list of FundingCoverage
+        What is known of the traded perpetuals' funding; written down when the arena opens.
     """
 
     catalog: str
@@ -141,18 +145,17 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
     watch: bool = False
     writer: str = "arena"
     queue: str = "file"
+    funding: list[FundingCoverage] = []
 
 
 def check_settings(config: ArenaConfig) -> None:
     """Raise ValueError, naming the field, where a number of `config` is not possible."""
     for name in ("mark_s", "intake_s", "ledger_mark_s"):
         value = getattr(config, name)
-        if not (math.isfinite(value) and value >= 0.001):
-            raise ValueError(f"arena: {name} must be at least 0.001, got {value!r}")
-    if not (math.isfinite(config.worker_wait_s) and config.worker_wait_s >= 0.0):
-        raise ValueError(
-            f"arena: worker_wait_s must be finite and not negative, got {config.worker_wait_s!r}"
-        )
+        if not 0.001 <= value <= YEAR_S:
+            raise ValueError(f"{name}: must be in [0.001, {YEAR_S:.0f}] seconds, got {value!r}")
+    if not 0.0 <= config.worker_wait_s <= YEAR_S:
+        raise ValueError(f"worker_wait_s: must be in [0, {YEAR_S:.0f}] seconds, got {config.worker_wait_s!r}")
 
 
 class _Swap:
@@ -229,6 +232,7 @@ class ArenaController(Controller):
         self._specs = {i: self._spec(i) for i in self.roster.instruments}
         self._currency = Currency.from_str(config.currency)
         self.msgbus.subscribe(topic="events.order.*", handler=self._on_order_event)
+        self.msgbus.subscribe(topic=f"{FUNDING_TOPIC}.*", handler=self._on_funding)
         if config.watch:
             self._watcher = Watcher(self.layout.incoming)
             self._watcher.start()
@@ -242,6 +246,7 @@ class ArenaController(Controller):
         if self._watcher is not None:
             self._watcher.stop()
         self.msgbus.unsubscribe(topic="events.order.*", handler=self._on_order_event)
+        self.msgbus.unsubscribe(topic=f"{FUNDING_TOPIC}.*", handler=self._on_funding)
         if not self._is_open:
             self._ledger.close()
             return
@@ -278,6 +283,8 @@ class ArenaController(Controller):
             records.Opening(account_cash=self.roster.treasury, slots=tuple(self.roster.slots)),
             flush=True,
         )
+        for line in self._settings.funding:
+            self._write(now, records.FundingRates(**msgspec.structs.asdict(line)))
         self._is_open = True
         if self._desk is not None:
             self._desk.open(now)
@@ -350,8 +357,31 @@ class ArenaController(Controller):
                 cash=agent.account.balance,
             ),
         )
+        self._judge_at_once(agent, now)
+
+    def _on_funding(self, payment: FundingPayment) -> None:
+        agent = self.roster.of_strategy(payment.strategy_id)
+        if agent is None:
+            return  # not ours: the account has it, and the next reconciliation says so
+        agent.book_funding(payment.amount)
+        self._write(
+            payment.ts_ns,
+            records.Funding(
+                agent=agent.name,
+                instrument_id=payment.instrument_id,
+                position=payment.quantity,
+                mark=payment.mark,
+                rate=payment.rate,
+                amount=payment.amount,
+                cash=agent.account.balance,
+            ),
+        )
+        self._judge_at_once(agent, payment.ts_ns)
+
+    def _judge_at_once(self, agent: Agent, now: int) -> None:
+        """Judge an agent whose money has just moved, before the next event of the market."""
         if self._judge(agent, self._equity(agent), now):
-            # No entry from here on, not even on this event's own row. The strategy's own handler of this fill
+            # No entry from here on, not even on this event's own row. The strategy's own handler of this event
             # may run after this one: it is told to close once the event is through, before the next one.
             self._strategies[agent.name].are_entries_halted = True
             self._condemned.append(agent)
@@ -566,6 +596,7 @@ class ArenaController(Controller):
                 strategy_id=strategy.id.value,
                 capital=agent.capital,
                 treasury=self.roster.treasury,
+                size_precision=self._specs[agent.instrument_id].size_precision,
             ),
             flush=True,
         )
@@ -607,6 +638,7 @@ class ArenaController(Controller):
                 fees=agent.account.fees,
                 trades=len(agent.returns),
                 treasury=self.roster.treasury,
+                funding=agent.account.funding,
             ),
             flush=True,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,10 @@ from apex_nautilus.engine import (
     run_market,
     trade_log_config,
 )
+from apex_nautilus.engine.backtest import run_span
+from apex_nautilus.engine.config import check_run_funding
+from apex_nautilus.engine.funding_rates import FundingCoverage, FundingPlan, FundingSetting, plan_funding
+from apex_nautilus.risk import MAX_MONEY
 
 __all__ = ["ARENA_SCHEMA", "ArenaRunConfig", "load_arena_config", "run_arena"]
 
@@ -74,6 +78,8 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Run on bars; on order books where it is left out. Hubs of bars keep all history and need no `preload`.
     network : NetworkConfig, optional
         Late and lost commands and market data; none where it is left out. Only on order books.
+    funding : "stored", bool or list of str
+        Which perpetuals pay and receive funding; see `BacktestConfig`.
     preload : dict of str to list of str, optional
         Features that the hubs compute from the first event on; see `FeedHubConfig`.
     capital, limits, allocator, shrink, contest, mark_s, intake_s, ledger_mark_s, worker_wait_s,
@@ -95,6 +101,7 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     venue: VenueConfig = VenueConfig()
     bars: BarsConfig | None = None
     network: NetworkConfig | None = None
+    funding: FundingSetting = "stored"
     preload: dict[str, list[str]] | None = None
     capital: float = 200.0
     limits: Limits = Limits()
@@ -161,6 +168,9 @@ def run_arena(
     """
     _check(config)
     bars = None if config.bars is None else bar_run(config.market, config.instrument_ids, config.bars)
+    start_ns, end_ns = parse_time(config.start, "start"), parse_time(config.end, "end")
+    lo, hi = run_span(config.market, config.instrument_ids, bars, start_ns, end_ns)
+    funding = plan_funding(config.market, config.instrument_ids, config.funding, start_ns=lo, end_ns=hi)
     runs = Path(config.runs)
     run = open_run(config.strategies, runs, run_id or next_run_id(runs, config.name))
     try:
@@ -183,14 +193,11 @@ def run_arena(
             bar_paths=None if bars is None else bars.paths,
             bar_costs=None if bars is None else bars.costs,
             network=config.network,
-            controller=_controller(config, run.layout.root),
+            funding=funding,
+            controller=_controller(config, run.layout.root, funding),
         )
         with open_engine(nautilus) as engine:
-            span = {
-                "start_ns": parse_time(config.start, "start"),
-                "end_ns": parse_time(config.end, "end"),
-                "chunk_size": config.chunk_size,
-            }
+            span = {"start_ns": start_ns, "end_ns": end_ns, "chunk_size": config.chunk_size}
             if bars is None:
                 market = batches(config.market, config.instrument_ids, **span)
             else:
@@ -214,15 +221,15 @@ def _trade_log(config: ArenaRunConfig, run: Run) -> ImportableActorConfig:
     return trade_log_config(run.layout.root, session=run.run_id, desk=config.name, settings=settings)
 
 
-def _controller(config: ArenaRunConfig, root: Path) -> ImportableControllerConfig:
+def _controller(config: ArenaRunConfig, root: Path, funding: FundingPlan) -> ImportableControllerConfig:
     return ImportableControllerConfig(
         controller_path=f"{_ARENA}:ArenaController",
         config_path=f"{_ARENA}:ArenaConfig",
-        config=msgspec.to_builtins(_settings(config, root)),
+        config=msgspec.to_builtins(_settings(config, root, funding.coverage)),
     )
 
 
-def _settings(config: ArenaRunConfig, root: Path) -> ArenaConfig:
+def _settings(config: ArenaRunConfig, root: Path, funding: Sequence[FundingCoverage] = ()) -> ArenaConfig:
     return ArenaConfig(
         catalog=str(root),
         slots=config.slots,
@@ -238,6 +245,7 @@ def _settings(config: ArenaRunConfig, root: Path) -> ArenaConfig:
         worker_wait_s=config.worker_wait_s,
         ask_for_empty_slots=config.ask_for_empty_slots,
         bars=config.bars is not None,
+        funding=list(funding),
     )
 
 
@@ -253,11 +261,15 @@ def _check(config: ArenaRunConfig) -> None:
     venues = sorted({i.rpartition(".")[2] for i in config.instrument_ids})
     if len(venues) > 1:
         raise ConfigError(f"slots: one arena has one account, but these trade on {', '.join(venues)}")
+    account = config.venue.treasury + len(config.slots) * config.capital
+    if not account <= MAX_MONEY:
+        raise ConfigError(f"capital: the account would hold {account:g}; at most {MAX_MONEY:g} is possible")
     try:
         Roster([Slot(s.slot, s.instrument_id) for s in config.slots], config.capital)
         check_settings(_settings(config, Path()))
         check_bars(config.bars, config.instrument_ids)
         check_run_network(config.network, config.bars)
+        check_run_funding(config.funding, config.instrument_ids)
         if config.bars is not None and config.preload:
             raise ConfigError("preload: hubs of bars keep all history; leave it out")
         check_preload(config.preload or {})

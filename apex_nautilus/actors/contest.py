@@ -18,6 +18,7 @@ import numpy as np
 from apex_nautilus.stats import paired_comparison
 
 __all__ = [
+    "YEAR_S",
     "Champion",
     "Contender",
     "ContestRules",
@@ -26,6 +27,10 @@ __all__ = [
     "choose_opponent",
     "decide_contest",
 ]
+
+
+YEAR_S = 31_622_400.0
+"""Longest time that a configuration may ask for, a year in seconds: what is longer is a slip of the pen."""
 
 
 class ContestRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,12 +65,12 @@ class ContestRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         if not 0.5 <= self.confidence < 1.0:
             raise ValueError(f"contest: confidence must be in [0.5, 1), got {self.confidence!r}")
-        if self.min_trades < 1:
-            raise ValueError(f"contest: min_trades must be at least 1, got {self.min_trades!r}")
+        if not 1 <= self.min_trades <= 1_000_000:
+            raise ValueError(f"contest: min_trades must be in [1, 1000000], got {self.min_trades!r}")
         for name in ("min_shadow_s", "idle_expiry_s", "every_s"):
             value = getattr(self, name)
-            if not math.isfinite(value) or value < 0.0:
-                raise ValueError(f"contest: {name} must be finite and not negative, got {value!r}")
+            if not 0.0 <= value <= YEAR_S:
+                raise ValueError(f"contest: {name} must be in [0, {YEAR_S:.0f}] seconds, got {value!r}")
 
 
 class Champion(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ back. The dead are kept, without their marks: a fill of theirs would still be fo
 
 from __future__ import annotations
 
-import math
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from apex_nautilus.actors.reconciliation import Balance
 from apex_nautilus.genome import Genome
-from apex_nautilus.risk import AgentAccount
+from apex_nautilus.risk import MAX_MONEY, AgentAccount
 from apex_nautilus.store import StoreError, check_name
 
 __all__ = ["Agent", "Role", "Roster", "Slot", "common_equities", "tag_of"]
@@ -46,11 +45,11 @@ class Agent:
     slot, epoch : str, int
         The slot that it holds, or that its job named ("" for any; epoch 0 for a shadow).
     account : AgentAccount
-        Cash and position from its own fills.
+        Cash and position from its own fills and funding.
     equities : array of float64
         One number a mark, USD, from mark `first_mark` on; empty once it is gone.
     returns : list of float
-        One number a closed trade: net profit over the cash before it.
+        One number a closed trade: profit net of fees and funding, over the cash before it.
     """
 
     name: str
@@ -88,6 +87,10 @@ class Agent:
         )
         return True
 
+    def book_funding(self, amount: float) -> None:
+        """Book what the open position received at a settlement; it is part of the trade's return."""
+        self.account.fund(amount)
+
     @property
     def balance(self) -> Balance:
         """The ledger's line for `reconcile`."""
@@ -113,18 +116,18 @@ class Roster:
 
     def __init__(self, slots: list[Slot], capital: float):
         if not slots:
-            raise ValueError("arena: no slots; give at least one {slot, instrument_id}")
-        if not (math.isfinite(capital) and capital > 0.0):
-            raise ValueError(f"arena: capital must be positive, got {capital!r}")
-        for slot in slots:
+            raise ValueError("slots: there is none; give at least one {slot, instrument_id}")
+        if not 0.0 < capital <= MAX_MONEY:
+            raise ValueError(f"capital: must be in (0, {MAX_MONEY:g}], got {capital!r}")
+        for i, slot in enumerate(slots):
             try:
                 check_name(slot.name, "slot")
             except StoreError as error:
-                raise ValueError(f"arena: {error}") from None
+                raise ValueError(f"slots[{i}].slot: {str(error).removeprefix('slot ')}") from None
         tags = [tag_of(s.name, 0) for s in slots]
         if len(set(tags)) != len(tags):
             raise ValueError(
-                f"arena: slot names must differ in letters and digits, got {[s.name for s in slots]}"
+                f"slots: slot names must differ in letters and digits, got {[s.name for s in slots]}"
             )
         self.slots = {slot.name: slot for slot in slots}
         self.capital = capital

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
+from apex_nautilus.risk import MAX_LEVERAGE
 from apex_nautilus.stats import (
     Moments,
     TrackRecord,
@@ -73,12 +74,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         if not 0.5 <= self.drawdown <= 1.0:
             raise ValueError(f"limits: drawdown must be in [0.5, 1.0], got {self.drawdown!r}")
-        if not (math.isfinite(self.max_leverage) and self.max_leverage > 0.0):
-            raise ValueError(f"limits: max_leverage must be positive, got {self.max_leverage!r}")
+        if not 0.0 < self.max_leverage <= MAX_LEVERAGE:
+            raise ValueError(
+                f"limits: max_leverage must be in (0, {MAX_LEVERAGE:g}], got {self.max_leverage!r}"
+            )
         if self.min_trades < 3:
             raise ValueError(f"limits: min_trades must be at least 3, got {self.min_trades!r}")
         if self.window < self.min_trades:
-            raise ValueError(f"limits: window {self.window!r} is below min_trades {self.min_trades!r}")
+            raise ValueError(
+                f"limits: window must be at least min_trades, {self.min_trades!r}, got {self.window!r}"
+            )
+        if self.window > 1_000_000:
+            raise ValueError(f"limits: window must be at most 1000000, got {self.window!r}")
         for name in ("decay_psr", "decay_dsr"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"limits: {name} must be in [0, 1), got {getattr(self, name)!r}")

@@ -24,6 +24,7 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.risk.config import RiskEngineConfig
 from nautilus_trader.trading.config import ImportableControllerConfig, ImportableStrategyConfig
 
+from apex_nautilus.engine.config_errors import readable
 from apex_nautilus.engine.funding import funding_module
 from apex_nautilus.engine.funding_rates import FundingPlan, FundingSetting, check_funding
 from apex_nautilus.engine.network import NetworkConfig, check_network, network_controller, network_module
@@ -32,7 +33,7 @@ from apex_nautilus.engine.strategy_source import (
     absolute_source,
     find_strategy,
 )
-from apex_nautilus.risk import BarCosts
+from apex_nautilus.risk import MAX_LEVERAGE, MAX_MONEY, BarCosts
 from apex_nautilus.store import StoreError, check_name
 
 __all__ = [
@@ -58,7 +59,6 @@ __all__ = [
 ]
 
 BACKTEST_SCHEMA = "apex.backtest/1"
-
 _STRATEGY = "apex_nautilus.strategies.genome_strategy"
 _HUB = "apex_nautilus.engine.feed_hub"
 _BAR_HUB = "apex_nautilus.engine.bar_hub"
@@ -204,7 +204,11 @@ def parse_time(value: str | int | None, field: str) -> int | None:
     ConfigError
         When the text is not a time; `field` names it.
     """
-    if value is None or isinstance(value, int):
+    if value is None:
+        return value
+    if isinstance(value, int):
+        if not 0 <= value < 1 << 63:
+            raise ConfigError(f"{field}: {value!r} are no nanoseconds since 1970")
         return value
     try:
         moment = datetime.fromisoformat(value)
@@ -233,7 +237,7 @@ def read_config[T: msgspec.Struct](
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read ({error.strerror or error})") from None
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_readable(str(error))}") from None
+        raise ConfigError(f"{source}: {readable(str(error), kind)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{source}: not JSON ({error})") from None
     except ConfigError as error:
@@ -283,12 +287,6 @@ def next_run_id(runs: str | os.PathLike[str], name: str) -> str:
     return f"{name}-{number:04d}"
 
 
-def _readable(message: str) -> str:
-    """msgspec's message with the field first: ``agents[0].capital: Expected `float`, got `str```."""
-    text, at, place = message.rpartition(" - at `$")
-    return f"{place.rstrip('`').lstrip('.') or 'the file'}: {text}" if at else message
-
-
 def check_run(
     *,
     name: str,
@@ -312,11 +310,12 @@ def check_run(
             InstrumentId.from_str(instrument_id)
         except ValueError as error:
             raise ConfigError(f"{field}: {error}") from None
-    _positive(venue.leverage, "venue.leverage")
-    if not (math.isfinite(venue.treasury) and venue.treasury >= 0.0):
-        raise ConfigError(f"venue.treasury: must be finite and not negative, got {venue.treasury!r}")
-    if chunk_size < 1_000:
-        raise ConfigError(f"chunk_size: must be at least 1000, got {chunk_size}")
+    if not 0.0 < venue.leverage <= MAX_LEVERAGE:
+        raise ConfigError(f"venue.leverage: must be in (0, {MAX_LEVERAGE:g}], got {venue.leverage!r}")
+    if not 0.0 <= venue.treasury <= MAX_MONEY:
+        raise ConfigError(f"venue.treasury: must be in [0, {MAX_MONEY:g}], got {venue.treasury!r}")
+    if not 1_000 <= chunk_size <= 1_000_000_000:
+        raise ConfigError(f"chunk_size: must be 1000 to 1000000000, got {chunk_size}")
     start_ns, end_ns = parse_time(start, "start"), parse_time(end, "end")
     if start_ns is not None and end_ns is not None and end_ns <= start_ns:
         raise ConfigError("end: must be later than start")

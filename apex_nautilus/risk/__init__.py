@@ -23,6 +23,7 @@ from apex_nautilus.risk.bar_costs import (
     bar_touch,
     slippage_kernel,
 )
+from apex_nautilus.risk.bounds import MAX_LEVERAGE, MAX_MONEY
 from apex_nautilus.risk.bracket import (
     MidWindow,
     bracket_prices,
@@ -93,6 +94,8 @@ __all__ = [
     "BELOW_MINIMUM",
     "BRACKET_OUT_OF_RANGE",
     "DEFAULT_BAR_COSTS",
+    "MAX_LEVERAGE",
+    "MAX_MONEY",
     "NO_BOOK",
     "NO_DEPTH",
     "NO_EDGE",

@@ -96,7 +96,7 @@ def test_a_run_may_go_on_from_what_an_earlier_one_left(folder, result):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"slots": []}, "no slots"),
+        ({"slots": []}, "slots: there is none"),
         ({"slots": [*SLOTS, SLOTS[0]]}, "slot names"),
         ({"slots": [SLOTS[0], {"slot": "x", "instrument_id": "BTCUSDT.OTHER"}]}, "one account"),
         ({"limits": {"drawdown": 0.1}}, "drawdown"),

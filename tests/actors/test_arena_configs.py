@@ -72,7 +72,11 @@ def test_any_number_of_slots_works(tmp_path):
         ({"limits": {"decay_psr": 2.0}}, "decay_psr"),
         ({"limits": {"drawdown": 0.2}}, "drawdown"),
         ({"shrink": 1}, "shrink"),
-        ({"slots": []}, "slot"),
+        ({"slots": []}, "slots: there is none"),
+        ({"slots": [{"slot": "../up", "instrument_id": "BTCUSDT-LINEAR.SIM"}]}, "'../up'"),
+        ({"start": -1}, "start: -1"),
+        ({"end": 10**30}, "end: 1000"),
+        ({"capital": 1e11, "venue": {"treasury": 9e11}}, "capital: the account would hold 1.5e"),
     ],
 )
 def test_what_is_unknown_or_impossible_is_refused_by_name(tmp_path, change, words):
@@ -84,6 +88,61 @@ def test_what_is_unknown_or_impossible_is_refused_by_name(tmp_path, change, word
     refused = CliRunner().invoke(main, ["config", "show", str(path)])
     assert refused.exit_code != 0
     assert words in refused.output
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong"),
+    [
+        *((name, (0, -1, 1e300)) for name in ("capital", "mark_s", "intake_s", "ledger_mark_s")),
+        *((name, (0, 10**18)) for name in ("chunk_size", "limits.window", "contest.min_trades")),
+        *((f"venue.{name}", (-1, 1e300)) for name in ("treasury", "leverage")),
+        *((f"limits.{name}", (-1, 1e300)) for name in ("drawdown", "max_leverage", "decay_psr", "decay_dsr")),
+        *((f"contest.{name}", (-1, 1e300)) for name in ("min_shadow_s", "idle_expiry_s", "every_s")),
+        *((f"allocator.{name}", (-1, 1e300)) for name in ("every_s", "rate", "clip", "memory")),
+        *((f"allocator.{name}", (-1, 10.1)) for name in ("turnover_cost", "risk_parity")),
+        ("worker_wait_s", (-1, 1e300)),
+        ("limits.min_trades", (2, 10**18)),
+        ("limits.promotion_dsr", (0, 1.1)),
+        ("contest.confidence", (0.4, 1)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_number_is_held_to_its_range_before_anything_runs(tmp_path, place, wrong):
+    path = tmp_path / "arena.json"
+    for value in (*wrong, "NaN"):
+        body = json.loads((CONFIGS / "six-slots.json").read_text())
+        *within, name = place.split(".")
+        target = body
+        for step in within:
+            target = target.setdefault(step, {})
+        target[name] = value
+        path.write_text(json.dumps(body).replace('"NaN"', "NaN"))
+        with pytest.raises(ConfigError) as refused:
+            load_arena_config(path)
+        message = str(refused.value).removeprefix(f"{path}: ")
+        pair = {"limits.min_trades": ("limits.min_trades", "limits.window")}.get(place, (place,))
+        assert message.startswith("not JSON" if value == "NaN" else tuple(f"{field}: " for field in pair))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"slotz": []}, "slotz: is not a field; did you mean 'slots'?"),
+        ({"limits": {"drawdawn": 0.5}}, "limits.drawdawn: is not a field; did you mean 'drawdown'?"),
+        ({"slots": [{"slot": "a", "instrument": "X"}]}, "slots[0].instrument: is not a field; did you mean"),
+        ({"allocator": {"zzz": 1}}, "allocator.zzz: is not a field here; known are cap, clip"),
+        ({"venue": {"filss": "touch"}}, "venue.filss: is not a field; did you mean 'fills'?"),
+    ],
+)
+def test_a_field_that_does_not_exist_is_answered_by_the_nearest_one(tmp_path, change, message):
+    path = tmp_path / "arena.json"
+    path.write_text(json.dumps(json.loads((CONFIGS / "six-slots.json").read_text()) | change))
+    with pytest.raises(ConfigError) as refused:
+        load_arena_config(path)
+    assert str(refused.value).removeprefix(f"{path}: ").startswith(message)
+    told = CliRunner().invoke(main, ["arena", str(path)])
+    assert told.exit_code == 1
+    assert message in " ".join(told.output.split())
 
 
 def test_an_arena_may_do_without_an_allocator(tmp_path):

@@ -138,7 +138,7 @@ def test_books_move_money_and_refuse_nonsense(roster):
     assert roster.treasury == pytest.approx(10_000.5)
     with pytest.raises(ValueError, match="born before"):
         bear(roster, "champion", genome(), slot="btc-1", epoch=3)
-    for slots, words in (([], "no slots"), ([Slot("a-1", BTC_ID), Slot("A1", BTC_ID)], "slot names")):
+    for slots, words in (([], "there is none"), ([Slot("a-1", BTC_ID), Slot("A1", BTC_ID)], "slot names")):
         with pytest.raises(ValueError, match=words):
             Roster(slots, 200.0)
     assert tag_of("sol-2", 12) == "SOL2E12"

@@ -73,7 +73,7 @@ def agents(**changes):
 
 REFUSED = [
     (configuration(leverage=3), "leverage"),
-    (configuration(agents=agents(capitol=5)), r"agents\[0\]: Object contains unknown field `capitol`"),
+    (configuration(agents=agents(capitol=5)), r"agents\[0\]\.capitol: is not a field; did you mean 'capital'\?"),
     (configuration(agents=agents(capital="much")), r"agents\[0\]\.capital: Expected `float`, got `str`"),
     (
         configuration(agents=agents(capital=-1.0)),
