@@ -189,8 +189,8 @@ def write_page(path: str | os.PathLike[str], points: Sequence[Point]) -> None:
         path,
         title="A market without intelligence",
         subtitle="Limit orders fall uniformly on prices at rate alpha, market orders come at rate mu, "
-        "resting orders die at rate delta; p_c = mu / 2 alpha, granularity = 2 delta sigma / mu. Theory is the mean "
-        "field of Smith, Farmer, Gillemot & Krishnamurthy (2003).",
+        "resting orders die at rate delta; p_c = mu / 2 alpha, granularity = 2 delta sigma / mu. Theory is "
+        "the mean field of Smith, Farmer, Gillemot & Krishnamurthy (2003).",
         body=svg(points) + page.table(Point.HEADERS, [point.cells() for point in points]),
         style="td, th { text-align: right }",
     )
