@@ -17,7 +17,7 @@ from apex_nautilus.forge._replay_fills import (
     market_price,
 )
 from apex_nautilus.forge._replay_jit import kernel
-from apex_nautilus.forge._replay_passive import act, begin_resting, chooses, meet_book, settle
+from apex_nautilus.forge._replay_passive import ask_policy, begin_resting, match, settle
 from apex_nautilus.forge._replay_position import (
     close_position,
     equity_of,
@@ -36,7 +36,7 @@ from apex_nautilus.risk import (
     signal_side_kernel,
 )
 from apex_nautilus.risk.bracket import STOP_VOLATILITY
-from apex_nautilus.risk.entry_policy import CANCEL, EXECUTION_PASSIVE
+from apex_nautilus.risk.entry_policy import EXECUTION_PASSIVE
 
 #: Rows evaluated at once after an exit, doubled up to `MAX_BLOCK` while nothing is entered: what an entry
 #: makes superfluous stays small, and long waits pay little for starting blocks.
@@ -143,8 +143,9 @@ def pursue(
     event = state.next_event
     row = first_row_at_or_after(market.row_event, event, row)
     while state.rest != REST_NONE and event <= end:
-        meet_book(market, rules, state, result, event, True, latency_ns)
-        if row < hi and market.row_event[row] == event and chooses(state):
+        match(market, rules, state, result, event, latency_ns)
+        ask_policy(market, rules, state, result, event, True, latency_ns)
+        if row < hi and market.row_event[row] == event and state.rest != REST_NONE:
             if source >= 0:
                 signal = cleaned(market.features[row, source])
                 result.rows_evaluated += 1
@@ -159,7 +160,7 @@ def pursue(
                     result.rows_evaluated += signal_to - signal_from
                 signal = signals[0, row - signal_from]
             if signal_side_kernel(rules, signal) != state.rest_side:
-                act(market, state, result, CANCEL, event, market.ts_ns[event], latency_ns)
+                ask_policy(market, rules, state, result, event, False, latency_ns)
         settle(market, rules, state, result, event, last_event, latency_ns)
         event += 1
         row = first_row_at_or_after(market.row_event, event, row)

@@ -20,12 +20,10 @@ __all__ = [
     "EXIT_MAX_HOLD",
     "EXIT_STOP",
     "EXIT_TAKE_PROFIT",
-    "REST_ARRIVING",
     "REST_CROSSING",
     "REST_NONE",
-    "REST_REFUSED",
-    "REST_RESTING",
-    "REST_TAKEN_BACK",
+    "REST_NOTHING_OUT",
+    "REST_ORDER_OUT",
     "RESULT",
     "STATE",
     "TRADE",
@@ -72,16 +70,15 @@ RESULT = np.dtype(
     align=True,
 )
 
-#: What is out of an entry that rests: nothing; an order on its way; an order in the book; nothing, because
-#: the venue refused a post-only order that would have traded; an order whose cancellation is on its way; a
-#: market order on its way.
-REST_NONE, REST_ARRIVING, REST_RESTING, REST_REFUSED, REST_TAKEN_BACK, REST_CROSSING = range(6)
+#: What is out of an entry that rests: nothing, as there is none; a post-only order, in the book or on its way;
+#: nothing, as the venue refused an order that would have traded; a market order, on its way.
+REST_NONE, REST_ORDER_OUT, REST_NOTHING_OUT, REST_CROSSING = range(4)
 
 #: What one genome carries from one stretch of rows to the next. `side` 0 is flat; `next_event` is the first
 #: path event at which the open position's legs are still to be checked; `close_event` the one at which
 #: max_hold closes it. `rest` says what is out of an entry that is not filled yet (`REST_*`); while it is not
-#: `REST_NONE`, `next_event` is the next event at which the entry meets the book, and `arrives_ns` is when the
-#: command under way reaches the venue.
+#: `REST_NONE`, `next_event` is the next event at which the entry meets the book. `arrives_ns` and `cancel_ns`
+#: are when its order and that order's cancellation reach the venue, `wish` what its policy wants done then.
 STATE = np.dtype(
     [
         ("side", "i8"),
@@ -93,8 +90,10 @@ STATE = np.dtype(
         ("next_row", "i8"),
         ("rest", "i8"),
         ("rest_side", "i8"),
-        ("rest_choice", "i8"),
+        ("wish", "i8"),
+        ("is_in_book", "i8"),
         ("arrives_ns", "i8"),
+        ("cancel_ns", "i8"),
         ("decided_ns", "i8"),
         ("priced_ns", "i8"),
         ("rest_price", "f8"),

@@ -92,8 +92,8 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
             "entry_fee": order.quantity * price * fee_share,
         }
 
-    # A resting entry: the decision, what is in the book (its price and since when), and the one command that
-    # is under way as (name, arrival). After "back" comes what was chosen.
+    # An entry that rests: the decision, its order's price and when the touch was seen that it was priced by,
+    # whether it is in the book, the commands under way with their arrivals, and what the policy wished last.
     entry = None
 
     def near(event):
@@ -104,16 +104,15 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
         return (far - entry["price"]) * entry["order"].side <= 0
 
     def place(event, at):
-        entry["price"], entry["priced"] = near(event), at
-        entry["command"] = ("limit", at + latency)
+        entry.update(price=near(event), priced=ts[event], in_book=False, out=True, wish=None)
+        entry["commands"] = [("limit", at + latency)]
 
     def arrive(event):
-        """The command under way meets the book of `event`."""
+        """The oldest command under way meets the book of `event`."""
         nonlocal entry, position
-        name, at = entry["command"]
-        entry["command"] = None
-        if name == "limit":
-            entry["in_book"] = not trades_at_once(event)
+        name, at = entry["commands"].pop(0)
+        if name == "limit" and not trades_at_once(event):
+            entry["in_book"] = True
         elif name == "market":
             order = entry["order"]
             price = market(event, order.side, order.quantity)
@@ -121,44 +120,46 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
             counts["crossed"] += 1
             entry = None
         else:
-            entry["in_book"] = False
-            follow(event, at)
+            entry.update(in_book=False, out=False, commands=[])
+            fulfil(event, at)
 
-    def follow(event, at):
+    def fulfil(event, at):
         nonlocal entry
-        if entry["chosen"] == "join":
+        wish, entry["wish"] = entry["wish"], None
+        if wish == "join":
             place(event, at)
-        elif entry["chosen"] == "cross":
-            entry["command"] = ("market", at + latency)
-        else:
+        elif wish == "cross":
+            entry["commands"] = [("market", at + latency)]
+        elif wish == "cancel":
             counts["given_up"] += 1
             entry = None
 
     def choose(event, wanted):
         at = ts[event]
-        if not wanted:
-            chosen = "cancel"
-        elif at - entry["decided"] >= rules["patience_ns"]:
-            chosen = "cross"
-        elif not entry["in_book"] or (
-            (near(event) - entry["price"]) * entry["order"].side > 0
-            and (at - entry["priced"] >= rules["reprice_ns"])
-        ):
-            chosen = "join"
-        else:
+        under_way = [name for name, _ in entry["commands"]]
+        if "market" in under_way:
             return
-        entry["chosen"] = chosen
-        if entry["in_book"]:
-            entry["command"] = ("back", at + latency)
-        else:
-            follow(event, at)
+        if entry["wish"] != "cancel":
+            away = (near(event) - entry["price"]) * entry["order"].side > 0
+            if not wanted:
+                entry["wish"] = "cancel"
+            elif at - entry["decided"] >= rules["patience_ns"]:
+                entry["wish"] = "cross"
+            elif not entry["out"] or (away and at - entry["priced"] >= rules["reprice_ns"]):
+                entry["wish"] = "join"
+        if entry["wish"] is None:
+            return
+        if not entry["out"]:
+            fulfil(event, at)
+        elif "back" not in under_way:
+            entry["commands"].append(("back", at + latency))
 
     def wants(row):
         signal = outputs[row][0]
         return signal * entry["order"].side > rules["entry_threshold"]
 
     for event in range(first, last + 1):
-        while latency and entry is not None and entry["command"] and entry["command"][1] < ts[event]:
+        while latency and entry is not None and entry["commands"] and entry["commands"][0][1] < ts[event]:
             arrive(event - 1)
             if position is not None:
                 guard(event - 1)
@@ -177,12 +178,10 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
                 entry = None
                 guard(event)
             else:
-                if entry["command"] is None:
-                    choose(event, True)
-                asked = entry is not None and entry["command"] is None and event in rows_at
-                if asked and not wants(rows_at[event][0]):
+                choose(event, True)
+                if entry is not None and event in rows_at and not wants(rows_at[event][0]):
                     choose(event, False)
-            while not latency and entry is not None and entry["command"]:
+            while not latency and entry is not None and entry["commands"]:
                 arrive(event)
                 if position is not None:
                     guard(event)
@@ -206,9 +205,9 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
                 continue
             if rules["execution"] == EXECUTION_PASSIVE:
                 if event < last:
-                    entry = {"order": order, "row": row, "decided": ts[event], "in_book": False}
+                    entry = {"order": order, "row": row, "decided": ts[event]}
                     place(event, ts[event])
-                    while not latency and entry["command"]:
+                    while not latency and entry["commands"]:
                         arrive(event)
                 continue
             arrival, fill = ts[event] + latency, event
@@ -220,8 +219,8 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
                 continue
             price = market(fill, order.side, order.quantity)
             position = opened(fill, arrival, price, rules["taker_fee"], order, row)
-    while latency and not ruined and entry is not None and entry["command"]:
-        at = entry["command"][1]
+    while latency and not ruined and entry is not None and entry["commands"]:
+        at = entry["commands"][0][1]
         if at > ts[last] or (last + 1 < len(ts) and ts[last + 1] <= at):
             break
         arrive(last)

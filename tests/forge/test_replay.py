@@ -290,8 +290,8 @@ ENTRIES = [
      (5, 1005.1, TAKER, "crossed")),
     ("a signal that is gone ends it", [1000.0, 1000.0, 999.9, 999.9], "1000", "given_up"),
     ("a fill at the event of that row is first", [1000.0, 999.9, 1000.0], "100", (1, 1000, MAKER, "rested")),
-    ("patience is looked at before the row", [1000.0, 1001, 1002, 1003, 1004, 1005, 1006], "1111100",
-     (5, 1005.1, TAKER, "crossed")),
+    ("a signal gone as patience ends ends it", [1000.0, 1001, 1002, 1003, 1004, 1005, 1006], "1111100",
+     "given_up"),
     ("filled beyond its stop it leaves at once", [1000.0, 980.0, 1000.0], "111", (1, 1000, MAKER, "rested")),
 ]  # fmt: skip
 
