@@ -4,6 +4,9 @@ Each packet (a book batch or a trade) is delivered by a clock alert at the momen
 ``due = max(sent + delay, due of the one before)``, as on one connection. Nothing that was sent is ever
 delivered before its due time, and nothing is left out.
 
+Only packets that someone is called for are worth an alert. A quiet one (a trade: no agent acts before the
+next book) is delivered with the next that is not, in its place before it: whoever is called sees the same.
+
 A lost packet is asked for again. That it is missing shows when the next packet comes; then a request travels
 to the venue and the answer back, one draw each. Until then all that follows waits, as it would behind a hole
 in a TCP stream or a gap in the sequence numbers: a book with a hole is no book. A request or an answer that
@@ -61,8 +64,11 @@ class DelayedLine:
     __slots__ = (
         "_alert",
         "_armed",
+        "_calls",
         "_clock",
         "_deliver",
+        "_delivering",
+        "_draws",
         "_key",
         "_last_arrival_ns",
         "_last_due_ns",
@@ -93,41 +99,61 @@ class DelayedLine:
         self._timeout_ns = timeout_ns
         self._deliver = deliver
         self._meter = meter
+        self._draws = model.in_turn(key, DATA)
         self._queue: deque[tuple[int, Any]] = deque()
-        self._missing: list[tuple[int, Any]] = []  # lost when, and no later packet has told of it yet
+        self._calls: deque[int] = deque()  # when those of the queue are due that are not quiet
+        # Lost when, and whether quiet; no later packet has told of it yet.
+        self._missing: list[tuple[int, Any, bool]] = []
         self._last_arrival_ns = self._last_due_ns = 0  # they differ behind a hole
-        self._armed = False
+        self._armed = self._delivering = False
         self._alert = 0
         self.packets = 0
         self.delays = DelayCounts()
 
-    def take(self, packet: Any) -> None:
-        """A packet leaves the venue now."""
+    def take(self, packet: Any, *, quiet: bool = False) -> None:
+        """A packet leaves the venue now.
+
+        Parameters
+        ----------
+        packet : what `deliver` is called with.
+        quiet : nobody is called for it, and it may be delivered as late as just before the next that is not.
+        """
         number = self.packets
         self.packets += 1
         now_ns = self._clock.timestamp_ns()
         if self._meter is not None:
             self._meter.count(now_ns)
-        if self._model.is_lost(self._key, number, DATA):
+        delay_ns = self._draws.next_ns()
+        if delay_ns < 0:
             self.delays.lost += 1
-            self._missing.append((now_ns, packet))
+            self._missing.append((now_ns, packet, quiet))
             return
-        delay_ns = self._model.delay_ns(self._key, number, DATA)
         if self._meter is not None:
             delay_ns = round(delay_ns * self._meter.factor(now_ns))
         self._last_arrival_ns = due_ns = max(now_ns + delay_ns, self._last_arrival_ns)
         if self._missing:
             due_ns += self._repetition_ns(number)
-        due_ns = max(due_ns, self._last_due_ns)
-        for lost_ns, missing in self._missing:
-            self._queue.append((due_ns, missing))
-            self.delays.add(due_ns - lost_ns)
-        self._missing.clear()
-        self._last_due_ns = due_ns
-        self.delays.add(due_ns - now_ns)
+        self._last_due_ns = due_ns = max(due_ns, self._last_due_ns)
+        if self._missing:
+            for sent_ns, missing, is_quiet in self._missing:
+                self._enter(due_ns, sent_ns, missing, is_quiet)
+            self._missing.clear()
+        self._enter(due_ns, now_ns, packet, quiet)
+
+    def _enter(self, due_ns: int, sent_ns: int, packet: Any, quiet: bool) -> None:
+        self.delays.add(due_ns - sent_ns)
         self._queue.append((due_ns, packet))
-        if not self._armed:
-            self._arm()
+        if not quiet:
+            self._calls.append(due_ns)
+            if not self._armed:
+                self._arm()
+
+    def settle(self) -> None:
+        """Deliver the quiet packets that are due by now; they wait for no alert of their own."""
+        if self._delivering:
+            return  # asked by someone who was called for a packet: what follows it comes when he is done
+        due_ns = self._clock.timestamp_ns()
+        self._deliver_until(min(due_ns, self._calls[0] - 1) if self._calls else due_ns)
 
     def _repetition_ns(self, number: int) -> int:
         """From the arrival of packet `number`, which showed the hole, to that of what was missing."""
@@ -143,12 +169,20 @@ class DelayedLine:
         self._armed = True
         # Two names in turn: the clock lets go of a name only after its alert was handled.
         self._alert ^= 1
-        self._clock.set_time_alert_ns(f"{self._name}-{self._alert}", self._queue[0][0], self._on_alert)
+        self._clock.set_time_alert_ns(f"{self._name}-{self._alert}", self._calls[0], self._on_alert)
 
     def _on_alert(self, event: TimeEvent) -> None:
-        now_ns, queue = event.ts_event, self._queue
-        while queue and queue[0][0] <= now_ns:
-            self._deliver(queue.popleft()[1])
+        now_ns, calls = event.ts_event, self._calls
+        while calls and calls[0] <= now_ns:
+            calls.popleft()
+        self._deliver_until(now_ns)
         self._armed = False
-        if queue:
+        if calls:
             self._arm()
+
+    def _deliver_until(self, due_ns: int) -> None:
+        queue, deliver = self._queue, self._deliver
+        self._delivering = True
+        while queue and queue[0][0] <= due_ns:
+            deliver(queue.popleft()[1])
+        self._delivering = False

@@ -203,21 +203,39 @@ def _feed_deltas(address, plan, memory):
 
 
 @njit(cache=True)
+def _trade_at(address, plan):
+    """Return (ts_event, ts_init, price, size, side) of the `TradeTick` object at `address`."""
+    aggressor = _byte(address + plan[_TRADE_SIDE])
+    words = plan[_RAW_WORDS]
+    return (
+        np.int64(_word(address + plan[_TRADE_TS_EVENT])),
+        np.int64(_word(address + plan[_TRADE_TS_INIT])),
+        _units(address + plan[_TRADE_PRICE], words, plan[_PRICE_SHIFT], np.uint64(plan[_PRICE_INVERSE])),
+        _units(address + plan[_TRADE_SIZE], words, plan[_SIZE_SHIFT], np.uint64(plan[_SIZE_INVERSE])),
+        1 if aggressor == _BUYER else (-1 if aggressor == _SELLER else 0),
+    )
+
+
+@njit(cache=True)
 def _read_trade(address, plan, out):
     """Decode the `TradeTick` object at `address` into ``out[0]``."""
-    side = _byte(address + plan[_TRADE_SIDE])
-    words = plan[_RAW_WORDS]
+    ts_event, ts_init, price, size, side = _trade_at(address, plan)
     event = out[0]
-    event.ts_event_ns = np.int64(_word(address + plan[_TRADE_TS_EVENT]))
-    event.ts_init_ns = np.int64(_word(address + plan[_TRADE_TS_INIT]))
-    event.price = _units(
-        address + plan[_TRADE_PRICE], words, plan[_PRICE_SHIFT], np.uint64(plan[_PRICE_INVERSE])
-    )
-    event.size = _units(address + plan[_TRADE_SIZE], words, plan[_SIZE_SHIFT], np.uint64(plan[_SIZE_INVERSE]))
+    event.ts_event_ns = ts_event
+    event.ts_init_ns = ts_init
+    event.price = price
+    event.size = size
     event.sequence = 0
     event.kind = np.uint8(KIND_TRADE)
-    event.side = np.int8(1) if side == _BUYER else (np.int8(-1) if side == _SELLER else np.int8(0))
+    event.side = np.int8(side)
     event.flags = np.uint8(0)
+
+
+@njit(cache=True)
+def _feed_trade(address, plan, memory):
+    """Apply the `TradeTick` object at `address` to a feature machine."""
+    _, ts_init, price, size, side = _trade_at(address, plan)
+    apply_event(memory, ts_init, price, size, KIND_TRADE, side, 0)
 
 
 def _inverse_of_five(power: int) -> int:
@@ -448,3 +466,10 @@ class EventDecoder:
         if self._direct:
             return _feed_deltas(id(deltas), self._plan, memory)
         return apply_events(memory, self.deltas(deltas))
+
+    def feed_trade(self, tick: TradeTick, memory: np.ndarray) -> None:
+        """Apply a trade to the feature machine of `memory`."""
+        if self._direct:
+            _feed_trade(id(tick), self._plan, memory)
+        else:
+            apply_events(memory, self.trade(tick))

@@ -321,6 +321,11 @@ class Feed:
         """Apply a batch; return whether it left a whole, two-sided, uncrossed book."""
         return self._note(decoder.feed_deltas(deltas, self.memory))
 
+    def take_trade(self, decoder: EventDecoder, tick: TradeTick) -> None:
+        """Apply a trade."""
+        decoder.feed_trade(tick, self.memory)
+        self._note(0)
+
     def take_events(self, events: np.ndarray) -> bool:
         """Apply a batch, or a trade; return whether it left a whole, two-sided, uncrossed book."""
         return self._note(apply_events(self.features.memory, events))
@@ -455,6 +460,8 @@ class FeedHub(Actor):
                 f"clock {clock!r} needs bars, and {self.instrument_id} is fed by its order book; put `bars` "
                 "into the run's configuration"
             )
+        if self.line is not None:
+            self.line.settle()
         feed = self._feed_for(clock, conflate_ms, tuple(features))
         feed.unused_since_ns = NEVER_NS
         specs = [get(name) for name in features]
@@ -470,6 +477,8 @@ class FeedHub(Actor):
         """Serve the agent of `subscription` no more; an unknown subscription is ignored."""
         if not any(s is subscription for s in self._subscriptions):
             return
+        if self.line is not None:
+            self.line.settle()
         self._subscriptions = [s for s in self._subscriptions if s is not subscription]
         feed = subscription.feed
         if not any(s.feed is feed for s in self._subscriptions):
@@ -519,7 +528,7 @@ class FeedHub(Actor):
         if self.line is None:
             self._apply_trade(tick)
         else:
-            self.line.take(tick)
+            self.line.take(tick, quiet=True)  # it moves features alone: no agent is called before a book
 
     def _receive(self, packet: OrderBookDeltas | TradeTick) -> None:
         """What travelled is here."""
@@ -546,9 +555,8 @@ class FeedHub(Actor):
 
     def _apply_trade(self, tick: TradeTick) -> None:
         """Apply a trade to every feed."""
-        events = self._decoder.trade(tick)
         for feed in self._feeds:
-            feed.take_events(events)
+            feed.take_trade(self._decoder, tick)
 
 
 def parse_clock(text: str) -> tuple[str, int]:

@@ -113,23 +113,62 @@ def levels_beyond(
     return levels
 
 
+class _Standing:
+    """A resting order and its place; `own` is the aggressor of trades on the other side."""
+
+    __slots__ = ("buys", "order", "own", "place", "price", "quantity", "raw", "taker")
+
+    def __init__(self, order: Order, quantity: float, place: QueuePlace) -> None:
+        self.order = order
+        self.price = order.price
+        self.raw = order.price.raw
+        self.quantity = quantity
+        self.place = place
+        self.buys = order.side == OrderSide.BUY
+        self.own = AggressorSide.BUYER if self.buys else AggressorSide.SELLER
+        self.taker = _taker(order)
+
+
+def _taker(order: Order) -> OrderSide:
+    """Nautilus asks for the side of who would take the level."""
+    return OrderSide.SELL if order.side == OrderSide.BUY else OrderSide.BUY
+
+
+class _Queue:
+    """The resting orders of one instrument, in the order in which they queued up."""
+
+    __slots__ = ("high", "low", "orders", "size_precision")
+
+    def __init__(self, size_precision: int) -> None:
+        self.size_precision = size_precision
+        self.orders: dict[ClientOrderId, _Standing] = {}
+        self.low = self.high = math.nan
+
+    def put(self, key: ClientOrderId, one: _Standing) -> None:
+        self.orders[key] = one
+        self._reach()
+
+    def pop(self, key: ClientOrderId) -> None:
+        if self.orders.pop(key, None) is not None:
+            self._reach()
+
+    def _reach(self) -> None:
+        """Note from which prices on a trade can meet an order: down to `high`, or up to `low`."""
+        orders = self.orders.values()
+        self.high = max((one.raw for one in orders if one.buys), default=-math.inf)
+        self.low = min((one.raw for one in orders if not one.buys), default=math.inf)
+
+
 class QueueModuleConfig(SimulationModuleConfig, frozen=True):
     """Configuration of a `QueueModule`; there is nothing to set."""
 
 
 class QueueModule(SimulationModule):
-    """Keeps the places of a venue's resting orders and fills those whose turn has come.
-
-    Attributes
-    ----------
-    places : dict of InstrumentId to dict of ClientOrderId to tuple
-        Resting orders in the order in which they queued up: the order, its price in raw units, its quantity,
-        its `QueuePlace`.
-    """
+    """Keeps the places of a venue's resting orders and fills those whose turn has come."""
 
     def __init__(self, config: QueueModuleConfig) -> None:
         super().__init__(config)
-        self.places: dict[InstrumentId, dict[ClientOrderId, tuple[Order, int, float, QueuePlace]]] = {}
+        self._queues: dict[InstrumentId, _Queue] = {}
         self._changed: set[InstrumentId] = set()
 
     def register_venue(self, exchange: Any) -> None:
@@ -161,9 +200,10 @@ class QueueModule(SimulationModule):
             if order is not None:
                 self._queue_up(instrument_id, order)
             return
-        held = self.places.get(instrument_id)
-        if held and event.client_order_id in held and held[event.client_order_id][0].is_closed:
-            del held[event.client_order_id]
+        queue = self._queues.get(instrument_id)
+        one = None if queue is None else queue.orders.get(event.client_order_id)
+        if queue is not None and one is not None and one.order.is_closed:
+            queue.pop(event.client_order_id)
 
     def _queue_up(self, instrument_id: InstrumentId, order: Order) -> None:
         waits = (
@@ -171,23 +211,19 @@ class QueueModule(SimulationModule):
         )
         if order.order_type not in _RESTING or waits or order.is_closed or not order.has_price:
             return
-        held = self.places.setdefault(instrument_id, {})
-        price, quantity = order.price.raw, float(order.quantity)
-        known = held.get(order.client_order_id)
-        if known is not None and known[1] == price and quantity <= known[2]:
-            held[order.client_order_id] = (order, price, quantity, known[3])  # less of it keeps its place
+        queue = self._queues.get(instrument_id)
+        if queue is None:
+            precision = self.exchange.cache.instrument(instrument_id).size_precision
+            queue = self._queues[instrument_id] = _Queue(precision)
+        key, quantity = order.client_order_id, float(order.quantity)
+        known = queue.orders.get(key)
+        if known is not None and known.raw == order.price.raw and quantity <= known.quantity:
+            queue.put(key, _Standing(order, quantity, known.place))  # less of it keeps its place
             return
-        held.pop(order.client_order_id, None)  # the dictionary keeps the order of arrival
-        held[order.client_order_id] = (
-            order, price, quantity, QueuePlace(self._displayed(instrument_id, order))
-        )  # fmt: skip
-
-    def _displayed(self, instrument_id: InstrumentId, order: Order) -> float:
+        queue.pop(key)  # the dictionary keeps the order of arrival
         book = self.exchange.get_book(instrument_id)
-        # Nautilus asks for the side of who would take the level.
-        taker = OrderSide.SELL if order.side == OrderSide.BUY else OrderSide.BUY
-        precision = self.exchange.cache.instrument(instrument_id).size_precision
-        return float(book.get_quantity_at_level(order.price, taker, precision))
+        displayed = book.get_quantity_at_level(order.price, _taker(order), queue.size_precision)
+        queue.put(key, _Standing(order, quantity, QueuePlace(float(displayed))))
 
     # -- the market
     # ----------------------------------------------------------------------------------------
@@ -196,25 +232,28 @@ class QueueModule(SimulationModule):
         """Before the venue sees it. A trade serves the queue, a batch will change levels."""
         kind = type(data)
         if kind is TradeTick:
-            if self.places.get(data.instrument_id):
-                self._serve(data)
-        elif (kind is OrderBookDeltas or kind is OrderBookDelta) and self.places.get(data.instrument_id):
-            self._changed.add(data.instrument_id)
+            queue = self._queues.get(data.instrument_id)
+            if queue is not None and queue.orders:
+                price = data.price.raw
+                if price <= queue.high or price >= queue.low:
+                    self._serve(queue, price, data)
+        elif kind is OrderBookDeltas or kind is OrderBookDelta:
+            instrument_id = data.instrument_id
+            queue = self._queues.get(instrument_id)
+            if queue is not None and queue.orders:
+                self._changed.add(instrument_id)
 
-    def _serve(self, trade: TradeTick) -> None:
-        price, size = trade.price.raw, float(trade.size)
-        aggressor = trade.aggressor_side
+    def _serve(self, queue: _Queue, price: int, trade: TradeTick) -> None:
+        size, aggressor = float(trade.size), trade.aggressor_side
         taken = 0.0  # by own orders that came earlier; all that stand at the price are on one side
-        for order, at, _, place in list(self.places[trade.instrument_id].values()):
-            buys = order.side == OrderSide.BUY
-            if aggressor == (AggressorSide.BUYER if buys else AggressorSide.SELLER):
-                continue  # it met the other side of the book
-            if order.is_closed:
+        for one in list(queue.orders.values()):
+            beyond = price < one.raw if one.buys else price > one.raw
+            if not (beyond or price == one.raw) or aggressor == one.own or one.order.is_closed:
                 continue
-            if at == price:
-                taken += self._fill(order, place.trade(size) - taken)
-            elif (price < at) if buys else (price > at):
-                self._fill(order, math.inf)
+            if beyond:
+                self._fill(one.order, math.inf)
+            else:
+                taken += self._fill(one.order, one.place.trade(size) - taken)
 
     def _fill(self, order: Order, most: float) -> float:
         """Fill up to `most` of `order` at its price; return how much."""
@@ -235,9 +274,18 @@ class QueueModule(SimulationModule):
 
     def process(self, ts_now: int) -> None:
         """After the venue has settled: what do the levels show now?"""
+        if not self._changed:
+            return
         for instrument_id in self._changed:
-            for order, _, _, place in self.places.get(instrument_id, {}).values():
-                place.level(self._displayed(instrument_id, order))
+            queue, book = self._queues[instrument_id], self.exchange.get_book(instrument_id)
+            seen: dict[tuple[int, bool], float] = {}  # agents of one genome stand at one price
+            for one in queue.orders.values():
+                level = one.raw, one.buys
+                if level not in seen:
+                    seen[level] = float(
+                        book.get_quantity_at_level(one.price, one.taker, queue.size_precision)
+                    )
+                one.place.level(seen[level])
         self._changed.clear()
 
     def log_diagnostics(self, logger: object) -> None:
@@ -245,7 +293,7 @@ class QueueModule(SimulationModule):
 
     def reset(self) -> None:
         """Forget all orders."""
-        self.places.clear()
+        self._queues.clear()
         self._changed.clear()
 
 

@@ -98,7 +98,7 @@ class AgentAccount:
         When `capital` is not finite and positive or `size_precision` is outside 0..16.
     """
 
-    __slots__ = ("_scale", "_state")
+    __slots__ = ("_balance", "_scale", "_state", "_units")
 
     def __init__(self, capital: float = 200.0, *, size_precision: int) -> None:
         if not (math.isfinite(capital) and capital > 0.0):
@@ -109,6 +109,9 @@ class AgentAccount:
         self._state = np.zeros(1, dtype=ACCOUNT)[0]
         self._state["capital"] = capital
         self._state["size_scale"] = self._scale
+        # Read at every row and mark, changed by fills and funding alone.
+        self._balance = balance_kernel(self._state)
+        self._units = 0
 
     def fill(self, direction: int, quantity: float, price: float, fee: float = 0.0) -> float:
         """Book one fill.
@@ -148,7 +151,10 @@ class AgentAccount:
                 f"AgentAccount.fill: quantity {quantity!r} is not a whole number of "
                 f"1/{self._scale:g} base units"
             )
-        return fill_kernel(self._state, direction, units, float(price), float(fee))
+        realised = fill_kernel(self._state, direction, units, float(price), float(fee))
+        self._balance = balance_kernel(self._state)
+        self._units = int(self._state["position_units"])
+        return realised
 
     def fund(self, amount: float) -> None:
         """Book a funding payment, quote units, positive when received.
@@ -161,6 +167,7 @@ class AgentAccount:
         if not math.isfinite(amount):
             raise ValueError(f"AgentAccount.fund: amount must be finite, got {amount!r}")
         self._state["funding"] += amount
+        self._balance = balance_kernel(self._state)
 
     def unrealised(self, bid: float, ask: float) -> float:
         """Profit of closing at the touch: a long at the bid, a short at the ask; before the closing fee.
@@ -171,27 +178,29 @@ class AgentAccount:
 
     def equity(self, bid: float, ask: float) -> float:
         """Capital + realised - fees + funding + unrealised at the touch it would close on, quote units."""
-        return balance_kernel(self._state) + unrealised_kernel(self._state, float(bid), float(ask))
+        if self._units == 0:
+            return self._balance
+        return self._balance + unrealised_kernel(self._state, float(bid), float(ask))
 
     @property
     def balance(self) -> float:
         """Capital + realised - fees + funding: equity without the open position."""
-        return balance_kernel(self._state)
+        return self._balance
 
     @property
     def position(self) -> float:
         """Signed position in base units; exactly 0.0 when flat."""
-        return int(self._state["position_units"]) / self._scale
+        return self._units / self._scale
 
     @property
     def position_units(self) -> int:
         """Signed position in units of ``10**-size_precision``."""
-        return int(self._state["position_units"])
+        return self._units
 
     @property
     def is_flat(self) -> bool:
         """Whether no position is open."""
-        return int(self._state["position_units"]) == 0
+        return self._units == 0
 
     @property
     def average_price(self) -> float:

@@ -8,6 +8,8 @@ Every draw is keyed by (seed, agent, command number, direction), so whoever know
 number, in whatever order. On one connection a later message never overtakes an earlier one (`in_order`).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,7 @@ __all__ = [
     "DEFAULT_MU",
     "DEFAULT_SIGMA",
     "ORDER",
+    "DrawsInTurn",
     "LatencyModel",
     "burst_factor",
     "decayed_rate",
@@ -45,6 +48,7 @@ DEFAULT_MU, DEFAULT_SIGMA, DEFAULT_LOSS = 6.0, 1.5, 0.001
 
 _LONGEST_NS = 1e18  # 30 years: what is later than that need not be told apart
 AHEAD = 8  # draws of one connection that are made side by side
+_BLOCK = 256  # of `DrawsInTurn`
 
 
 @entry
@@ -70,6 +74,12 @@ def draw_ahead(key, first, direction, mu, sigma, loss, out):
         message = extend_key(key, first + k)
         delay = delay_of(message, direction, mu, sigma)
         out[k] = -1.0 if loss_of(message, direction, loss) else delay
+
+
+@entry
+def draw_block(seed, agent, first, direction, mu, sigma, loss, out):
+    """As `draw_ahead`, for an agent's messages and for callers outside the kernels; `seed` uint64."""
+    draw_ahead(start_key(seed, agent), first, direction, mu, sigma, loss, out)
 
 
 @entry
@@ -144,3 +154,38 @@ class LatencyModel:
     def is_lost(self, agent: int, command: int, direction: int = ORDER) -> bool:
         """Whether that message is lost."""
         return bool(is_lost(np.uint64(self.seed), agent, command, direction, self.loss))
+
+    def in_turn(self, agent: int, direction: int = ORDER) -> DrawsInTurn:
+        """The draws of the agent's messages 0, 1, 2, ..., one after the other."""
+        return DrawsInTurn(self, agent, direction)
+
+
+class DrawsInTurn:
+    """The draws of one connection's messages in the order in which they are sent.
+
+    They are those of `LatencyModel.is_lost` and `LatencyModel.delay_ns`, made a block at a time: from Python
+    a call of each costs more than the draw.
+    """
+
+    __slots__ = ("_agent", "_block", "_direction", "_left", "_model", "_number")
+
+    def __init__(self, model: LatencyModel, agent: int, direction: int) -> None:
+        self._model = model
+        self._agent = agent
+        self._direction = direction
+        self._block = np.empty(_BLOCK)
+        self._left: list[float] = []  # of the block, the next one last
+        self._number = 0
+
+    def next_ns(self) -> int:
+        """Delay in nanoseconds of the next message, -1 where it never arrives."""
+        if not self._left:
+            model, block = self._model, self._block
+            draw_block(
+                np.uint64(model.seed), self._agent, self._number, self._direction,
+                model.mu, model.sigma, model.loss, block,
+            )  # fmt: skip
+            self._number += len(block)
+            self._left = block[::-1].tolist()
+        delay = self._left.pop()
+        return int(delay + 0.5) if delay >= 0.0 else -1

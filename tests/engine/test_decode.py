@@ -13,6 +13,7 @@ from nautilus_trader.model.objects import FIXED_PRECISION, Price, Quantity
 
 from apex_nautilus.engine import EventDecoder, decode
 from apex_nautilus.features import FLAG_LAST, KIND_CLEAR, BookFeatures, apply_events
+from apex_nautilus.features.kernel import TRADE_COUNT, TRADE_PRICE, TRADE_SIDE, TRADE_SIZE
 
 BTC = InstrumentId.from_str("BTCUSDT-PERP.BINANCE")
 TIMES = st.integers(0, 2**62)
@@ -80,6 +81,21 @@ def test_flags_and_clears_carry_over():
     assert events["kind"][0] == KIND_CLEAR
     assert events["flags"].tolist() == [0, FLAG_LAST]
     assert events["side"].tolist() == [0, -1]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("side", [AggressorSide.BUYER, AggressorSide.SELLER, AggressorSide.NO_AGGRESSOR])
+def test_feeding_a_trade_to_a_machine_is_decoding_and_applying_it(side, direct):
+    tick = TradeTick(BTC, Price(61800.3, 1), Quantity(1.234, 3), side, TradeId("1"), 17, 10**18)
+    decoder = EventDecoder(1, 3, direct=direct)
+    fed, plain = (BookFeatures(["signed_volume_1s"], price_precision=1, size_precision=3) for _ in range(2))
+    decoder.feed_trade(tick, fed.memory)
+    apply_events(plain.memory, decoder.trade(tick))
+    told = [TRADE_COUNT, TRADE_PRICE, TRADE_SIZE, TRADE_SIDE]
+    assert fed.memory[told].tolist() == plain.memory[told].tolist() == [1, 618003, 1234, AGGRESSOR[side]]
+
+
+AGGRESSOR = {AggressorSide.BUYER: 1, AggressorSide.SELLER: -1, AggressorSide.NO_AGGRESSOR: 0}
 
 
 @settings(max_examples=30)

@@ -186,10 +186,17 @@ def test_a_lost_request_is_repeated_after_its_time_out():
         """Loses packet 0, and the first request for it."""
 
         def is_lost(self, key, number, direction):
-            return number == 0 or (number == 1 + (1 << 40) and direction == ORDER)
+            return number == 1 + (1 << 40) and direction == ORDER
 
         def delay_ns(self, key, number, direction):
             return 100
+
+        def in_turn(self, key, direction):
+            self.packets = iter((-1, 100, 100))
+            return self
+
+        def next_ns(self):
+            return next(self.packets)
 
     clock, got = TestClock(), []
     line = DelayedLine(clock, "line", Lossy(), 1, 5_000, lambda p: got.append((clock.timestamp_ns(), p)))
@@ -200,6 +207,63 @@ def test_a_lost_request_is_repeated_after_its_time_out():
     # b arrives at 2100 and shows the hole; the request is lost, repeated after 5000, and answered in 200.
     assert got == [(7_300, "a"), (7_300, "b"), (7_300, "c")]
     assert (line.packets, line.delays.lost) == (3, 1)
+
+
+class Steady:
+    """Delays by turns; loses nothing."""
+
+    def __init__(self, *delays_ns):
+        self.delays = iter(delays_ns)
+
+    def in_turn(self, key, direction):
+        return self
+
+    def next_ns(self):
+        return next(self.delays)
+
+
+def test_a_quiet_packet_comes_in_its_place_before_the_next_that_is_not():
+    clock, got = TestClock(), []
+    line = DelayedLine(clock, "line", Steady(100, 300, 50, 500), 1, 5_000,
+                       lambda p: got.append((clock.timestamp_ns(), p)))  # fmt: skip
+    for at, packet in ((1_000, "trade"), (1_010, "book"), (1_020, "second trade"), (1_030, "second book")):
+        clock.set_time(at)
+        line.take(packet, quiet="trade" in packet)
+    assert len(clock.timer_names) == 1
+    _advance(clock, 20_000)
+    assert got == [(1_310, "trade"), (1_310, "book"), (1_310, "second trade"), (1_530, "second book")]
+
+
+def test_settling_delivers_the_quiet_packets_that_are_due_and_no_other():
+    clock, got = TestClock(), []
+    line = DelayedLine(clock, "line", Steady(100, 100, 300, 10), 1, 5_000, got.append)
+    for packet, quiet in (("a", True), ("b", True), ("book", False), ("c", True)):
+        line.take(packet, quiet=quiet)
+    clock.set_time(99)
+    line.settle()
+    assert got == []
+    clock.set_time(200)
+    line.settle()
+    assert got == ["a", "b"]
+    clock.set_time(400)  # the book's own alert was not handled yet: nothing goes past it
+    line.settle()
+    assert got == ["a", "b"]
+
+
+def test_who_is_called_for_a_packet_cannot_bring_the_next_ones_forward():
+    clock, got = TestClock(), []
+
+    def deliver(packet):
+        got.append(packet)
+        if packet == "book":
+            line.settle()
+            got.append("done")
+
+    line = DelayedLine(clock, "line", Steady(100, 0), 1, 5_000, deliver)
+    line.take("book")
+    line.take("trade", quiet=True)
+    _advance(clock, 1_000)
+    assert got == ["book", "done", "trade"]
 
 
 def _advance(clock, to_ns):

@@ -98,6 +98,15 @@ def test_draws_made_ahead_are_the_draws_made_one_by_one():
                     assert int(delay + 0.5) == model.delay_ns(agent, 16 + k, direction)
 
 
+@pytest.mark.parametrize("direction", [ORDER, DATA])
+def test_draws_in_turn_are_those_of_each_message_by_its_number(direction):
+    model = LatencyModel(seed=2**63 + 5, loss=0.2)
+    draws = model.in_turn(7, direction)
+    for number in range(600):  # two blocks and the beginning of a third
+        lost = model.is_lost(7, number, direction)
+        assert draws.next_ns() == (-1 if lost else model.delay_ns(7, number, direction))
+
+
 @entry
 def _ahead(seed, agent, direction, loss, out):
     draw_ahead(start_key(seed, agent), 16, direction, DEFAULT_MU, DEFAULT_SIGMA, loss, out)
