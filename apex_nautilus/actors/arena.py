@@ -124,7 +124,7 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
     queue : str
         Where the Forge is asked: ``file`` (the catalog's own jobs), or a Redis server, see
         `store.open_queue`. A backtest asks in the run's own folder.
-    funding : list of FundingCoverage
+    funding : tuple of FundingCoverage
         What is known of the traded perpetuals' funding; written down when the arena opens.
     """
 
@@ -145,7 +145,7 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
     watch: bool = False
     writer: str = "arena"
     queue: str = "file"
-    funding: list[FundingCoverage] = []
+    funding: tuple[FundingCoverage, ...] = ()
 
 
 def check_settings(config: ArenaConfig) -> None:
@@ -381,8 +381,8 @@ class ArenaController(Controller):
     def _judge_at_once(self, agent: Agent, now: int) -> None:
         """Judge an agent whose money has just moved, before the next event of the market."""
         if self._judge(agent, self._equity(agent), now):
-            # No entry from here on, not even on this event's own row. The strategy's own handler of this event
-            # may run after this one: it is told to close once the event is through, before the next one.
+            # No entry from here on, not even on this event's own row. The strategy's handler of it may
+            # run after this one: it is told to close once the event is through, before the next one.
             self._strategies[agent.name].are_entries_halted = True
             self._condemned.append(agent)
             name = f"arena-condemned-{agent.name}"

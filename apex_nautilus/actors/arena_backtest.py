@@ -245,7 +245,7 @@ def _settings(config: ArenaRunConfig, root: Path, funding: Sequence[FundingCover
         worker_wait_s=config.worker_wait_s,
         ask_for_empty_slots=config.ask_for_empty_slots,
         bars=config.bars is not None,
-        funding=list(funding),
+        funding=tuple(funding),
     )
 
 

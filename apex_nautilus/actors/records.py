@@ -18,6 +18,8 @@ __all__ = [
     "Expiry",
     "Fill",
     "Finish",
+    "Funding",
+    "FundingRates",
     "Job",
     "JobEnd",
     "Mark",
@@ -48,8 +50,18 @@ class Opening(Record):
     slots: tuple[str, ...]
 
 
+class FundingRates(Record):
+    """What is known of the funding of a traded perpetual; see `engine.FundingCoverage`."""
+
+    instrument_id: str
+    source: str
+    settlements: int
+    gaps: tuple[tuple[int, int], ...] = ()
+
+
 class Birth(Record):
-    """`capital` moved from the treasury to a new agent. `role` is ``champion`` or ``shadow``."""
+    """`capital` moved from the treasury to a new agent. `role` is ``champion`` or ``shadow``; positions are
+    counted in units of ``10**-size_precision``."""
 
     agent: str
     role: str
@@ -60,6 +72,7 @@ class Birth(Record):
     strategy_id: str
     capital: float
     treasury: float
+    size_precision: int | None = None
 
 
 class Fill(Record):
@@ -74,22 +87,34 @@ class Fill(Record):
     cash: float
 
 
+class Funding(Record):
+    """What a position of one agent received at a settlement: `amount`, negative when it paid."""
+
+    agent: str
+    instrument_id: str
+    position: float
+    mark: float
+    rate: float
+    amount: float
+    cash: float
+
+
 class Trade(Record):
     """A position of one agent was closed, told by its strategy; see `engine.TradeRecord`.
 
-    `side` is +1 or -1, `qty` the largest position held. `pnl` is net of `fees`; `spread` and `slippage` are
-    in the prices already (positive where they cost, see `risk.shortfall`). `p` is NaN where the entry was
-    not decided by it.
+    `side` is +1 or -1, `quantity` the largest position held. `pnl` is net of `fees` and `funding`; `spread`
+    and `slippage` are in the prices already (positive where they cost, see `risk.shortfall`). `p` is NaN
+    where the entry was not decided by it.
     """
 
     agent: str
     genome: str
     number: int
     side: int
-    qty: float
-    entry_ns: int
+    quantity: float
+    entry_ts_ns: int
     entry_price: float
-    exit_ns: int
+    exit_ts_ns: int
     exit_price: float
     exit_kind: str
     p: float
@@ -98,6 +123,7 @@ class Trade(Record):
     fees: float
     spread: float
     slippage: float
+    funding: float = 0.0
 
 
 class Mark(Record):
@@ -161,6 +187,7 @@ class Burial(Record):
     fees: float
     trades: int
     treasury: float
+    funding: float = 0.0
 
 
 class SwapBegin(Record):

@@ -53,10 +53,10 @@ def trade_line(agent: Agent, trade: TradeRecord) -> records.Trade:
         genome=agent.genome.id,
         number=trade.number,
         side=trade.side,
-        qty=trade.quantity,
-        entry_ns=trade.entry_ts_ns,
+        quantity=trade.quantity,
+        entry_ts_ns=trade.entry_ts_ns,
         entry_price=trade.entry_price,
-        exit_ns=trade.exit_ts_ns,
+        exit_ts_ns=trade.exit_ts_ns,
         exit_price=trade.exit_price,
         exit_kind=trade.exit_kind,
         p=trade.p,
@@ -65,6 +65,7 @@ def trade_line(agent: Agent, trade: TradeRecord) -> records.Trade:
         fees=trade.fees,
         spread=trade.spread,
         slippage=trade.slippage,
+        funding=trade.funding,
     )
 
 

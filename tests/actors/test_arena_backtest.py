@@ -11,7 +11,7 @@ from support.arena_case import BTC_ID, ETH_ID, books, catalog, doomed, genome, p
 
 from apex_nautilus.actors import load_arena_config, read_result, read_run, run_arena
 from apex_nautilus.cli.apex_commands.arena import command
-from apex_nautilus.engine import ConfigError
+from apex_nautilus.engine import ConfigError, MarketDataError
 from apex_nautilus.genome import GenomeError
 from apex_nautilus.store import LedgerWriter, StoreError, list_champions
 
@@ -123,9 +123,13 @@ def test_a_wrong_configuration_is_refused_with_file_and_field(folder, changes, w
 
 
 def test_a_failed_run_is_marked_aborted(folder):
-    config = load_arena_config(write(folder, "nomarket.json", market="nowhere", name="nomarket"))
-    with pytest.raises((ConfigError, ValueError, OSError)):
-        run_arena(config, run_id="failed")
+    config = load_arena_config(write(folder, "failing.json", name="failing"))
+
+    def fail():
+        raise OSError("no worker to be started")
+
+    with pytest.raises(OSError, match="no worker"):
+        run_arena(config, run_id="failed", opened=fail)
     assert read_run(folder / "runs" / "failed").state == "aborted"
     spoilt = catalog(folder / "spoilt", champions={"btc-1": genome()})
     file = spoilt.champion_file(BTC_ID, "btc-1")
@@ -136,6 +140,13 @@ def test_a_failed_run_is_marked_aborted(folder):
     LedgerWriter(folder / "runs" / "spoilt" / "ledger", "arena").close()  # nobody holds it any more
     with pytest.raises(StoreError, match="no strategies"):
         run_arena(load_arena_config(write(folder, "nostrategies.json", strategies="market")))
+
+
+def test_a_run_without_a_market_leaves_no_folder(folder):
+    config = load_arena_config(write(folder, "nomarket.json", market="nowhere", name="nomarket"))
+    with pytest.raises(MarketDataError, match="nowhere: not a market catalog"):
+        run_arena(config, run_id="nomarket")
+    assert read_run(folder / "runs" / "nomarket") is None
 
 
 def test_the_shipped_configurations_name_six_slots_on_three_perpetuals(root):
