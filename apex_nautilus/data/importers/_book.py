@@ -251,15 +251,10 @@ class BookBuilder:
     def report(self, source: str, paths: Sequence[str], touch: TouchCheck | None = None) -> ImportReport:
         """Return the counts of what was read so far."""
         count, total, least, most = self._skew
-        return ImportReport(
+        return self.rows.report(
             source=source,
             instrument_id=self.spec.id,
-            paths=list(paths),
-            rows=self.rows.rows,
-            kept=self.rows.kept,
-            refused=self.rows.refused,
-            noted=self.rows.noted,
-            examples=self.rows.examples,
+            paths=paths,
             first_ns=self.first_ns,
             last_ns=self.last_ns or None,
             skew_ms_min=float(least) if count else None,

@@ -102,15 +102,10 @@ def write_candles(
         writer.append_bars(bars, bar_type_name(spec.id, minutes))
         written = writer.commit()
     rows.note("files_replaced", len(written.replaced))
-    report = ImportReport(
+    report = rows.report(
         source=f"{source}-{minutes}m",
         instrument_id=spec.id,
         paths=names,
-        rows=rows.rows,
-        kept=rows.kept,
-        refused=rows.refused,
-        noted=rows.noted,
-        examples=rows.examples,
         first_ns=int(bars["ts_ns"][0]),
         last_ns=int(bars["ts_ns"][-1]),
         written={"bars": written.bars},

@@ -210,15 +210,10 @@ def import_trades(
             raise ImportRefused(f"{', '.join(names)}: no trade in {rows.rows} rows")
         repeated = rows.noted.get("repeated_trade", 0)
         rows.kept["trade"] -= repeated
-        return ImportReport(
+        return rows.report(
             source=source,
             instrument_id=spec.id,
             paths=names,
-            rows=rows.rows,
-            kept=rows.kept,
-            refused=rows.refused,
-            noted=rows.noted,
-            examples=rows.examples,
             first_ns=span[0],
             last_ns=span[1],
         )

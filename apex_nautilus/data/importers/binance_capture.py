@@ -514,15 +514,10 @@ class BinanceCapture:
     def report(self, paths: Sequence[str | os.PathLike[str]]) -> ImportReport:
         """Return the counts of what was read so far."""
         count, total, least, most = self._skew
-        return ImportReport(
+        return self.rows.report(
             source="binance-capture",
             instrument_id=self._spec.id,
             paths=[Path(p).name for p in paths],
-            rows=self.rows.rows,
-            kept=self.rows.kept,
-            refused=self.rows.refused,
-            noted=self.rows.noted,
-            examples=self.rows.examples,
             first_ns=self._first_ns,
             last_ns=self._last_receive or None,
             skew_ms_min=None if least is None else least / 1e6,

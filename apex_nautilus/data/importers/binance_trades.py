@@ -183,15 +183,10 @@ def _import_one(
     def report() -> ImportReport:
         rows = combine([*(t.rows for t in trades), once], max_bad_share)
         rows.check()
-        return ImportReport(
+        return rows.report(
             source=f"binance-{ArchiveName.of(first, _EXAMPLE).what}",
             instrument_id=name,
             paths=[p.name for p, _ in files],
-            rows=rows.rows,
-            kept=rows.kept,
-            refused=rows.refused,
-            noted=rows.noted,
-            examples=rows.examples,
             first_ns=span[0] if span else None,
             last_ns=span[1] if span else None,
         )

@@ -107,15 +107,10 @@ def _import(
             times += [min(values), max(values)]
     if not files:
         raise ImportRefused(f"{path}: holds no value of {', '.join(columns)}")
-    report = ImportReport(
+    report = rows.report(
         source=f"daily-factors-{'-'.join(columns)}",
         instrument_id=_MARKET,
         paths=[path.name],
-        rows=rows.rows,
-        kept=rows.kept,
-        refused=rows.refused,
-        noted=rows.noted,
-        examples=rows.examples,
         first_ns=min(times),
         last_ns=max(times),
         written={DAILY_COLUMNS[c]: len(v) for c, v in found.items()},

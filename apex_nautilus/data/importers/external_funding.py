@@ -101,15 +101,10 @@ def _import(
     rows.keep(_FEATURE, int(keep.sum()))
     series = ExternalSeries(_FEATURE, times[keep], values[keep])
     file = write_external(catalog_path, series, instrument_id, replace=replace)
-    report = ImportReport(
+    report = rows.report(
         source="freqtrade-funding",
         instrument_id=instrument_id,
         paths=[path.name],
-        rows=rows.rows,
-        kept=rows.kept,
-        refused=rows.refused,
-        noted=rows.noted,
-        examples=rows.examples,
         first_ns=int(series.published_ns[0]),
         last_ns=int(series.published_ns[-1]),
         written={_FEATURE: len(series)},

@@ -270,15 +270,10 @@ class Lob1000:
     def report(self, paths: Sequence[Path]) -> ImportReport:
         """Return the counts of what was read so far."""
         count, total, least, most = self._skew
-        return ImportReport(
+        return self.rows.report(
             source="lob1000",
             instrument_id=self._spec.id,
             paths=[p.name for p in paths],
-            rows=self.rows.rows,
-            kept=self.rows.kept,
-            refused=self.rows.refused,
-            noted=self.rows.noted,
-            examples=self.rows.examples,
             first_ns=self._span[0] if self._span else None,
             last_ns=self._span[1] if self._span else None,
             skew_ms_min=float(least) if count else None,

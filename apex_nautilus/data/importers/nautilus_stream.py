@@ -359,15 +359,10 @@ def _import_one(
     rows.note("receive_time_moved", written.moved)
     rows.note("files_replaced", len(written.replaced))
     rows.note("instrument_of_catalog", int(differs))
-    report = ImportReport(
+    report = rows.report(
         source="nautilus-stream",
         instrument_id=spec.id,
         paths=[folder.name],
-        rows=rows.rows,
-        kept=rows.kept,
-        refused=rows.refused,
-        noted=rows.noted,
-        examples=rows.examples,
         first_ns=min(spans, default=None),
         last_ns=max(spans, default=None),
         written={

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -33,12 +35,11 @@ class ImportReport(msgspec.Struct, kw_only=True):
     Attributes
     ----------
     kept, refused, noted : counts by kind of row. `refused` rows are bad and weigh against the limit;
-    `noted` ones are
-        in order but left no data (diffs older than the snapshot, say), or were kept with a remark.
+        `noted` ones are in order but left no data (diffs older than the snapshot, say), or were kept with
+        a remark.
     examples : the first refused rows, as ``FILE:LINE: reason: detail``.
     skew_ms_min, skew_ms_mean, skew_ms_max : receive time minus venue time of kept rows; negative when the
-    recording
-        clock runs behind the venue's.
+        recording clock runs behind the venue's.
     first_ns, last_ns : receive times of the first and last kept row.
     """
 
@@ -116,3 +117,17 @@ class RowLedger:
                 f"{self.max_bad_share:.2%}): {counts}. First: {'; '.join(self.examples[:3])}. "
                 "Nothing was imported; mend the source or raise --max-bad-share"
             )
+
+    def report(self, source: str, instrument_id: str, paths: Sequence[str], **more: Any) -> ImportReport:
+        """Return the outcome of the import these rows are of; `more` are further fields of the report."""
+        return ImportReport(
+            source=source,
+            instrument_id=instrument_id,
+            paths=list(paths),
+            rows=self.rows,
+            kept=self.kept,
+            refused=self.refused,
+            noted=self.noted,
+            examples=self.examples,
+            **more,
+        )
