@@ -45,6 +45,10 @@ class AgentStrategy(GenomeStrategy):
         """As in `ApexStrategy`, but False while entries are halted."""
         return False if self.are_entries_halted else super().enter(*args, **kwargs)
 
+    def wants_entry(self, side: int) -> bool:
+        """As in `GenomeStrategy`, but not while entries are halted."""
+        return not self.are_entries_halted and super().wants_entry(side)
+
     def renew_entry(self, side: int, entry: Entry) -> Entry | None:
         """As in `GenomeStrategy`, but None while entries are halted."""
         return None if self.are_entries_halted else super().renew_entry(side, entry)

@@ -31,6 +31,7 @@ import msgspec
 
 from apex_nautilus.actors.dropped_files import MAX_BYTES, flush, is_being_written, plain_name, read_regular
 from apex_nautilus.genome import Genome, GenomeError, check_artifact, compile_genome, decode
+from apex_nautilus.risk import check_execution
 from apex_nautilus.store import CatalogLayout, fault_point, fsync_directory, write_atomic
 
 __all__ = ["MAX_BYTES", "Arrival", "Intake", "is_unfinished"]
@@ -335,6 +336,10 @@ class Intake:
                 path="clock",
                 source=name,
             )
+        try:
+            check_execution(genome.execution, on_bars=genome.clock not in CLOCKS)
+        except ValueError as error:
+            raise GenomeError(str(error).removeprefix("execution: "), path="execution", source=name) from None
         if genome.artifact is not None:
             check_artifact(genome.artifact, folder, source=name)
         if genome.kind != "tree":

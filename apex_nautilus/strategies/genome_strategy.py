@@ -14,7 +14,8 @@ from apex_nautilus.engine.feed_hub import Feed
 from apex_nautilus.engine.records import TradeRecord
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.genome import Genome, GenomeError, Program, compile_genome, decode
-from apex_nautilus.risk import ORDER, REASONS, Certainty, trading_rules
+from apex_nautilus.risk import ORDER, REASONS, Certainty, check_execution, trading_rules
+from apex_nautilus.risk.entry_policy import AGGRESSIVE
 from apex_nautilus.store.champions import CHAMPION_SCHEMA, read_champion
 from apex_nautilus.strategies._genome_machine import GenomeMachine
 
@@ -51,8 +52,8 @@ def load_genome(path: str | Path) -> Genome:
     Raises
     ------
     GenomeError
-        When the file holds no genome, or one that breaks a limit or names an unknown feature; the message
-        names the file.
+        When the file holds no genome, or one that breaks a limit or names an unknown feature or entry
+        policy; the message names the file.
     OSError
         When the file cannot be read.
     """
@@ -74,6 +75,10 @@ def load_genome(path: str | Path) -> Genome:
         raise GenomeError(
             f"{source}: features: clock {genome.clock!r} needs {need}, and {', '.join(wrong)} is none of them"
         )
+    try:
+        check_execution(genome.execution, on_bars=kind == "bar")
+    except ValueError as error:
+        raise GenomeError(f"{source}: {error}") from None
     return genome
 
 
@@ -82,7 +87,8 @@ class GenomeStrategy(ApexStrategy):
 
     Every row of the genome's clock moves its program on, whether or not the agent holds a position. When it
     is flat, the outputs, the touch and the agent's equity go into `risk.decide_kernel`; an order of it goes
-    to `enter`.
+    to `enter`. An entry that rests is wanted as long as the latest row signals its side; every row asks its
+    policy again.
 
     Attributes
     ----------
@@ -103,6 +109,7 @@ class GenomeStrategy(ApexStrategy):
         self.program: Program = compile_genome(self.genome)
         self.reasons = [0] * len(REASONS)
         self.genome_id = self.genome.id
+        self.execution = self.genome.execution
         self.set_multiplier(config.multiplier)
         self._machine: Any = None  # a GenomeMachine from the start on
         self._certainty: Certainty | None = None
@@ -117,7 +124,7 @@ class GenomeStrategy(ApexStrategy):
             if known is not None and known.sharpe is not None and known.trades is not None:
                 self._certainty = Certainty(known.sharpe, known.trades)
             certainty = self._certainty.value
-        rules = trading_rules(self.genome, self.spec, certainty=certainty)
+        rules = trading_rules(self.genome, self.spec, certainty=certainty, timers=self.timers)
         self._max_hold_ns = int(rules["max_hold_ns"])
         subscription = self.subscribe_feed(
             self.genome.clock, self.genome.conflate_ms, tuple(self.genome.features)
@@ -125,8 +132,9 @@ class GenomeStrategy(ApexStrategy):
         self._machine = GenomeMachine(self.program, rules, subscription.columns)
 
     def decision_counts(self) -> dict[str, int]:
-        """How often a decision ended for each reason, by name."""
-        return dict(zip(REASONS, self.reasons, strict=True))
+        """How often a decision ended for each reason, by name, and how entries that may rest ended."""
+        counts = dict(zip(REASONS, self.reasons, strict=True))
+        return counts if self.execution == AGGRESSIVE else counts | self.entry_ends
 
     def set_multiplier(self, value: float) -> None:
         """Scale the orders from now on.
@@ -152,6 +160,8 @@ class GenomeStrategy(ApexStrategy):
         self._machine.evaluate(feed.memory)
         if self.phase is Phase.CLOSING:
             self._deferred_at = feed.path_count
+        else:
+            self.reconsider_entry()
 
     def on_flat(self, trade: TradeRecord) -> None:
         """Decide on the row of this very book, if the agent was still closing when it came."""
@@ -166,6 +176,10 @@ class GenomeStrategy(ApexStrategy):
         self.reasons[reason] += 1
         if reason == ORDER:
             self._order()
+
+    def wants_entry(self, side: int) -> bool:
+        """Whether the latest row signals `side`."""
+        return self._machine.outputs[0] * side > self.genome.entry_threshold
 
     def renew_entry(self, side: int, entry: Entry) -> Entry | None:
         """Decide again, on the latest row and the book as it is now: only the same side is still wanted."""
