@@ -6,11 +6,11 @@ A new feature is one new module in one of these packages that calls `register`; 
 from __future__ import annotations
 
 import difflib
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from apex_nautilus._submodules import import_submodules
 
 BOOK_INPUTS: Final = ("touch", "levels", "trades")
 BAR_INPUTS: Final = ("open", "high", "low", "close", "volume")
@@ -159,9 +159,7 @@ def _load() -> None:
     if _loaded:
         return
     for package_name in _PACKAGES:
-        package = importlib.import_module(package_name)
-        for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
-            importlib.import_module(f"{package_name}.{module}")
+        import_submodules(package_name)
     _loaded = True
 
 

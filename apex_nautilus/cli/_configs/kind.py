@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from apex_nautilus._submodules import import_submodules
 
 __all__ = ["Kind", "Reference", "find_kind", "known_kinds"]
 
@@ -67,9 +67,7 @@ class Kind:
 
 def known_kinds() -> dict[str, Kind]:
     """Every kind by name, sorted."""
-    package = importlib.import_module("apex_nautilus.cli._configs.kinds")
-    modules = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
-    kinds = [importlib.import_module(f"{package.__name__}.{name}").KIND for name in modules]
+    kinds: list[Kind] = [module.KIND for module in import_submodules("apex_nautilus.cli._configs.kinds")]
     return {kind.name: kind for kind in sorted(kinds, key=lambda k: k.name)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from apex_nautilus._submodules import submodule_names
 
 __all__ = ["Finding", "Place", "State", "run_checks"]
 
@@ -75,13 +76,12 @@ class Place:
 
 def run_checks(place: Place) -> Iterator[Finding]:
     """Run every check, in the order of their modules' names; one that breaks down is itself a finding."""
-    package = importlib.import_module("apex_nautilus.cli._doctor.checks")
-    for name in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+    for module in submodule_names("apex_nautilus.cli._doctor.checks"):
         try:
-            yield from importlib.import_module(f"{package.__name__}.{name}").check(place)
+            yield from importlib.import_module(module).check(place)
         except Exception as error:  # noqa: BLE001 - a check that breaks must not hide the others
             yield Finding(
-                name.replace("_", " "),
+                module.rpartition(".")[2].replace("_", " "),
                 "fail",
                 f"the check itself broke: {type(error).__name__}: {error}",
                 "report this; the other checks stand",

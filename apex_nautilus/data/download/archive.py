@@ -5,14 +5,13 @@ One module a venue describes its archive and registers it here; fetching (`fetch
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Literal
 
+from apex_nautilus._submodules import import_submodules
 from apex_nautilus.data.errors import DataError
 
 __all__ = [
@@ -160,9 +159,7 @@ def register(archive: Archive) -> Archive:
 
 def archives() -> dict[str, Archive]:
     """Return all archives by venue; the modules of `venues` are imported for it."""
-    package = importlib.import_module(f"{__package__}.venues")
-    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
-        importlib.import_module(f"{package.__name__}.{module}")
+    import_submodules("apex_nautilus.data.download.venues")
     return dict(sorted(_registry.items()))
 
 

@@ -6,14 +6,13 @@ A new importer is one new module here that calls `register`; `apex data import` 
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from apex_nautilus._submodules import import_submodules
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.data.importers.report import ImportReport
 
@@ -114,9 +113,7 @@ def _load() -> None:
     global _loaded
     if _loaded:
         return
-    package = importlib.import_module(__package__ or "apex_nautilus.data.importers")
-    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
-        importlib.import_module(f"{package.__name__}.{module}")
+    import_submodules("apex_nautilus.data.importers")
     _loaded = True
 
 

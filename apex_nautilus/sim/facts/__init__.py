@@ -5,9 +5,9 @@ Out: `facts()`, the `Fact` records by name. `sim.stylized_facts` measures them, 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
+
+from apex_nautilus._submodules import import_submodules
 
 from .fact import REGISTRY, Fact
 
@@ -16,8 +16,7 @@ __all__ = ["Fact", "facts"]
 
 @cache
 def _load() -> None:
-    for module in sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "fact"):
-        importlib.import_module(f"{__name__}.{module}")
+    import_submodules(__name__)
 
 
 def facts() -> dict[str, Fact]:
