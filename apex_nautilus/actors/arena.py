@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from nautilus_trader.common.component import TestClock
 from nautilus_trader.common.config import ActorConfig
 from nautilus_trader.common.events import TimeEvent
 from nautilus_trader.model.currencies import Currency
@@ -36,6 +37,7 @@ from apex_nautilus.actors.allocation import AllocationDesk
 from apex_nautilus.actors.allocator import ALLOCATION_TOPIC, AllocatorRules
 from apex_nautilus.actors.contest import YEAR_S, ContestRules
 from apex_nautilus.actors.intake import CLOCKS
+from apex_nautilus.actors.journal import Journal
 from apex_nautilus.actors.pit_crew import Change, Installed, PitCrew
 from apex_nautilus.actors.promotion import promotion_job, tell_promotions
 from apex_nautilus.actors.reconciliation import reconcile
@@ -59,7 +61,9 @@ from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
     CatalogLayout,
     LedgerWriter,
+    PromoteJob,
     RecycleJob,
+    StoreError,
     expire,
     fault_point,
     open_queue,
@@ -209,7 +213,10 @@ class ArenaController(Controller):
         self._next_ledger_ns = 0
         self._live_dsr: dict[str, float] = {}
         self._told_stuck: dict[str, str] = {}
-        self._ledger: Any = None  # a LedgerWriter from the start on
+        self._asked: dict[str, RecycleJob] = {}
+        self._disk_trouble = ""
+        self._is_live = False
+        self._ledger: Any = None  # a Journal from the start on
         self._watcher: Watcher | None = None
         self._is_open = False
 
@@ -221,13 +228,15 @@ class ArenaController(Controller):
         config = self._settings
         install_network(self.msgbus, self._trader)
         self.layout.ensure()
-        self._ledger = LedgerWriter(self.layout.ledger, config.writer, group_commit=256)
+        self._is_live = not isinstance(self.clock, TestClock)
+        writer = LedgerWriter(self.layout.ledger, config.writer, group_commit=256)
+        self._ledger = Journal(writer, must_go_on=self._is_live)
         self._queue = open_queue(config.queue, self.layout)
-        recover_arena(self.layout, self._ledger, self._queue)
+        recover_arena(self.layout, writer, self._queue)
         verdicts = read_all(self.layout.ledger, kinds=("verdict",))
         tell_promotions(self.layout, self._queue, verdicts)
         self._live_dsr = live_dsr(verdicts)
-        self.watchtower.restore(past_returns(read_ledger(self._ledger.path)))
+        self.watchtower.restore(past_returns(read_ledger(writer.path)))
         self._trades = TradeLines(self.msgbus, lambda line: self._write(self.clock.timestamp_ns(), line))
         self._specs = {i: self._spec(i) for i in self.roster.instruments}
         self._currency = Currency.from_str(config.currency)
@@ -271,7 +280,7 @@ class ArenaController(Controller):
     def abandon(self) -> None:
         """Let go of the ledger without a last word, where the run ended in an error and was never stopped."""
         if self._ledger is not None:
-            self._ledger.close()
+            self._ledger.abandon()
 
     def _on_open(self, event: TimeEvent) -> None:
         now = self.clock.timestamp_ns()
@@ -405,6 +414,20 @@ class ArenaController(Controller):
             if self._judge(agent, equities[agent.name], now):
                 self._strategies[agent.name].retire(agent.closing)
         self._allocate(now)
+        self._ledger.retry()
+        self._gate()
+        try:
+            self._move_files(now)
+        except (OSError, StoreError) as error:
+            if not self._is_live:
+                raise
+            # A full disk must not keep the next mark from judging; the same is tried again then.
+            self._tell_disk_trouble(f"a file cannot be written or moved ({error})")
+        else:
+            self._tell_disk_trouble(self._ledger.trouble)
+
+    def _move_files(self, now: int) -> None:
+        """What a mark does that changes directories: burials, births, swaps."""
         self._bury_the_flat(now)
         if now >= self._next_intake_ns or (self._watcher is not None and self._watcher.woken()):
             self._take_incoming(now)
@@ -474,8 +497,21 @@ class ArenaController(Controller):
             self.log.error(
                 f"Entries stopped, ledgers and account differ: {'; '.join(comparison.differences)}"
             )
-        for strategy in self._strategies.values():
-            strategy.are_entries_halted = not comparison.agrees
+        self._gate()
+
+    def _gate(self) -> None:
+        """Let the agents enter or stop them: not while the books differ or the ledger cannot be written."""
+        is_halted = not self._agrees or self._ledger.is_failing
+        for agent in self.roster.living():
+            if not agent.closing:
+                self._strategies[agent.name].are_entries_halted = is_halted
+
+    def _tell_disk_trouble(self, trouble: str) -> None:
+        if trouble and trouble.partition(";")[0] != self._disk_trouble:
+            self.log.error(f"Disk: {trouble}; it is tried again at every mark")
+        elif self._disk_trouble and not trouble:
+            self.log.info("Disk: all is written again")
+        self._disk_trouble = trouble.partition(";")[0]
 
     def _account_cash(self) -> float:
         venue = InstrumentId.from_str(self.roster.instruments[0]).venue
@@ -525,9 +561,17 @@ class ArenaController(Controller):
             self._write(now, line, flush=True)
             fault_point("arena.verdict")
             if promoted:
-                self._queue.put(promotion_job(agent.genome, msgspec.structs.asdict(line), now))
+                self._tell_promotion(promotion_job(agent.genome, msgspec.structs.asdict(line), now))
                 fault_point("arena.promoted")
         return verdict.is_terminal
+
+    def _tell_promotion(self, job: PromoteJob) -> None:
+        try:
+            self._queue.put(job)
+        except (OSError, StoreError) as error:
+            if not self._is_live:
+                raise
+            self.log.error(f"The Forge was not told of {job.genome_id} ({error}); the next start tells it")
 
     @staticmethod
     def _verdict_line(agent: Agent, verdict: Verdict) -> records.VerdictLine:
@@ -561,7 +605,8 @@ class ArenaController(Controller):
         if self._desk is None or allocation is None:
             return
         for name, multiplier in self._desk.multipliers(allocation, self.roster).items():
-            self._strategies[name].set_allocation(multiplier)
+            if name in self._strategies:  # one that is closing may be gone from the node already
+                self._strategies[name].set_allocation(multiplier)
         self._write(now, records.Allocation(**msgspec.structs.asdict(allocation)))
         self.msgbus.publish(topic=ALLOCATION_TOPIC, msg=allocation)
 
@@ -580,7 +625,7 @@ class ArenaController(Controller):
             mark=self._marks,
         )
         strategy = agent_strategy(agent, shrink=self._settings.shrink)
-        strategy.are_entries_halted = not self._agrees
+        strategy.are_entries_halted = not self._agrees or self._ledger.is_failing
         self._strategies[agent.name] = strategy
         self.roster.bind(agent, strategy.id.value)
         self._trades.follow(agent, strategy.id.value)
@@ -604,26 +649,40 @@ class ArenaController(Controller):
 
     def _bury_the_flat(self, now: int) -> None:
         for agent in self.roster.living():
-            if agent.closing and remove_if_flat(self, self._strategies[agent.name]):
+            if agent.closing and self._is_removed(agent):
                 self._bury(agent, now)
         for slot, under_way in list(self._swaps.items()):
             outgoing = under_way.outgoing
             if under_way.change.challenger.is_gone and (outgoing is None or outgoing.is_gone):
-                del self._swaps[slot]
                 self._finish_swap(slot, under_way, now)
+                del self._swaps[slot]
+
+    def _is_removed(self, agent: Agent) -> bool:
+        """Take the strategy of a closing agent out of the node once it is flat; whether it is out."""
+        strategy = self._strategies.get(agent.name)
+        if strategy is None:
+            return True  # at an earlier mark, whose burial the disk cut off
+        if not remove_if_flat(self, strategy):
+            return False
+        del self._strategies[agent.name]
+        self._trades.leave(strategy.id.value)
+        self.watchtower.forget(agent.name)
+        return True
 
     def _bury(self, agent: Agent, now: int) -> None:
-        self._trades.leave(self._strategies.pop(agent.name).id.value)
-        self.watchtower.forget(agent.name)
         dead = agent.closing != "swap"
         job = None
         if dead and agent.role == "champion":
-            job = self._ask_forge(self.roster.slots[agent.slot], agent, now)
+            job = self._asked.get(agent.name)
+            if job is None:
+                job = self._asked[agent.name] = self._ask_forge(self.roster.slots[agent.slot], agent, now)
             fault_point("arena.asked")
-            retire(self.layout, agent.instrument_id, agent.slot)
-        elif dead:
+            if agent.path.exists():
+                retire(self.layout, agent.instrument_id, agent.slot)
+        elif dead and agent.path.exists():
             expire(self.layout, agent.path)
         fault_point("arena.retired")
+        self._asked.pop(agent.name, None)
         self.roster.bury(agent)
         self._write(
             now,
@@ -764,6 +823,7 @@ class ArenaController(Controller):
         self._bear(Installed(challenger.genome, path, slot, champion.epoch), now)
 
     def _write(self, ts_ns: int, record: records.Record, *, flush: bool = False) -> None:
-        self._ledger.append(records.kind_of(record), ts_ns, record)
-        if flush:
-            self._ledger.flush()
+        was_failing = self._ledger.is_failing
+        self._ledger.write(ts_ns, record, flush=flush)
+        if self._ledger.is_failing and not was_failing:
+            self._gate()

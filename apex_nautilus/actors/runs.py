@@ -61,15 +61,23 @@ class Run:
         self._end("finished")
 
     def abort(self) -> None:
-        """Say that the run ended in an error, and let go of the folder."""
-        self._end("aborted")
+        """Say that the run ended in an error, and let go of the folder.
+
+        Where even that cannot be written (a full disk), the next `mark_aborted` says so.
+        """
+        try:
+            self._end("aborted")
+        except OSError:
+            return
 
     def _end(self, state: Literal["finished", "aborted"]) -> None:
         if self._descriptor < 0:
             raise StoreError(f"run {self.run_id} has ended already")
-        _write_state(self.layout.root, msgspec.structs.replace(self._state, state=state))
-        os.close(self._descriptor)
-        self._descriptor = -1
+        try:
+            _write_state(self.layout.root, msgspec.structs.replace(self._state, state=state))
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_id: str) -> Run:

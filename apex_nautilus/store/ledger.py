@@ -175,9 +175,11 @@ class LedgerWriter:
     def close(self) -> None:
         """Flush and close; may be called again."""
         if self._descriptor >= 0:
-            self.flush()
-            os.close(self._descriptor)
-            self._descriptor = -1
+            try:
+                self.flush()
+            finally:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
     def _continue_after_last_whole_line(self) -> int:
         reader = LedgerReader(self.path)
