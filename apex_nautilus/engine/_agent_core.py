@@ -34,9 +34,9 @@ from apex_nautilus.risk import (
     check_execution,
     entry_policy,
 )
-from apex_nautilus.risk.entry_policy import AGGRESSIVE, check_timers
+from apex_nautilus.risk.entry_policy import AGGRESSIVE
 
-__all__ = ["AGENT_TOPIC", "AgentCore", "ApexStrategyConfig"]
+__all__ = ["AGENT_TOPIC", "AgentCore", "ApexStrategyConfig", "entry_timers"]
 
 AGENT_TOPIC = "apex.agents"
 """Message bus topic on which a starting agent announces itself (the message is the strategy)."""
@@ -72,6 +72,17 @@ class ApexStrategyConfig(StrategyConfig, frozen=True, kw_only=True):
     patience_s: float = 10.0
 
 
+def entry_timers(entry_retries: int, reprice_s: float, patience_s: float) -> PassiveTimers:
+    """Return the timers of passive entries; ValueError, naming the field, where one of the three is not
+    possible."""
+    if entry_retries < 0:
+        raise ValueError(f"entry_retries: must not be negative, got {entry_retries!r}")
+    for name, value in (("reprice_s", reprice_s), ("patience_s", patience_s)):
+        if not 1e-9 <= value <= 1e9:
+            raise ValueError(f"{name}: must be in [1e-9, 1e9] seconds, got {value!r}")
+    return PassiveTimers(round(reprice_s * 1e9), round(patience_s * 1e9))
+
+
 class AgentCore(Strategy):
     """An agent's feed, ledger and orders; see `ApexStrategy`, which documents the attributes."""
 
@@ -83,15 +94,10 @@ class AgentCore(Strategy):
         where = f"slot {config.slot}"
         if not (math.isfinite(config.capital) and config.capital > 0.0):
             raise ValueError(f"{where}: capital must be finite and positive, got {config.capital!r}")
-        if config.entry_retries < 0:
-            raise ValueError(f"{where}: entry_retries must not be negative, got {config.entry_retries!r}")
-        for name in ("reprice_s", "patience_s"):
-            value = getattr(config, name)
-            if not (math.isfinite(value) and value >= 1e-9):
-                raise ValueError(f"{where}: {name} must be finite and positive, got {value!r}")
-        self.timers = check_timers(
-            PassiveTimers(round(config.reprice_s * 1e9), round(config.patience_s * 1e9))
-        )
+        try:
+            self.timers = entry_timers(config.entry_retries, config.reprice_s, config.patience_s)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         self.instrument_id = config.instrument_id
         self.slot = config.slot
         self.execution = AGGRESSIVE

@@ -24,6 +24,7 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.risk.config import RiskEngineConfig
 from nautilus_trader.trading.config import ImportableControllerConfig, ImportableStrategyConfig
 
+from apex_nautilus.engine._agent_core import entry_timers
 from apex_nautilus.engine.config_errors import readable
 from apex_nautilus.engine.funding import funding_module
 from apex_nautilus.engine.funding_rates import FundingPlan, FundingSetting, check_funding
@@ -94,6 +95,12 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Where stop and take-profit live; see `ApexStrategyConfig`.
     multiplier : float
         Scales every order of a genome.
+    shrink : bool
+        Bet less of a genome's Kelly fraction while little is known of its edge; see `GenomeStrategyConfig`.
+    entry_retries : int
+        How often an entry that got no answer in time is sent again.
+    reprice_s, patience_s : float
+        Timers of a passive entry; see `ApexStrategyConfig`.
     """
 
     slot: str
@@ -104,6 +111,10 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     capital: float = 200.0
     legs: Literal["native", "emulated"] = "native"
     multiplier: float = 1.0
+    shrink: bool = False
+    entry_retries: int = 2
+    reprice_s: float = 1.0
+    patience_s: float = 10.0
 
 
 class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -379,6 +390,12 @@ def _check(config: BacktestConfig) -> None:
             raise ConfigError(f"{where}.parameters: a genome takes none; they are for a strategy")
         if agent.strategy is not None and agent.multiplier != 1.0:
             raise ConfigError(f"{where}.multiplier: scales the orders of genomes, a strategy sizes its own")
+        if agent.strategy is not None and agent.shrink:
+            raise ConfigError(f"{where}.shrink: is for the bets of genomes, a strategy sizes its own")
+        try:
+            entry_timers(agent.entry_retries, agent.reprice_s, agent.patience_s)
+        except ValueError as error:
+            raise ConfigError(f"{where}.{error}") from None
         _positive(agent.capital, f"{where}.capital")
         if not (math.isfinite(agent.multiplier) and agent.multiplier >= 0.0):
             raise ConfigError(
@@ -449,12 +466,18 @@ def agent_config(agent: AgentConfig, order_id_tag: str) -> ImportableStrategyCon
         When a strategy written by hand cannot be imported, or does not take its parameters.
     """
     common = {"order_id_tag": order_id_tag, "log_events": False, "log_commands": False}
-    common |= {field: getattr(agent, field) for field in ("slot", "instrument_id", "capital", "legs")}
+    fields = ("slot", "instrument_id", "capital", "legs", "entry_retries", "reprice_s", "patience_s")
+    common |= {field: getattr(agent, field) for field in fields}
     if agent.strategy is None:
         return ImportableStrategyConfig(
             strategy_path=f"{_STRATEGY}:GenomeStrategy",
             config_path=f"{_STRATEGY}:GenomeStrategyConfig",
-            config={**common, "genome": agent.genome, "multiplier": agent.multiplier},
+            config={
+                **common,
+                "genome": agent.genome,
+                "multiplier": agent.multiplier,
+                "shrink": agent.shrink,
+            },
         )
     try:
         found = find_strategy(agent.strategy, agent.parameters)

@@ -23,7 +23,10 @@ from apex_nautilus.engine.base_strategy import ApexStrategy, ApexStrategyConfig
 __all__ = ["StrategySource", "StrategySourceError", "absolute_source", "find_strategy", "source_file"]
 
 #: What the base class takes from the agent's own fields; not for `parameters`.
-RESERVED = ("instrument_id", "slot", "capital", "legs", "order_id_tag", "log_events", "log_commands")
+RESERVED = (
+    "instrument_id", "slot", "capital", "legs", "entry_retries", "reprice_s", "patience_s", "order_id_tag",
+    "log_events", "log_commands",
+)  # fmt: skip
 
 
 class StrategySourceError(ValueError):
