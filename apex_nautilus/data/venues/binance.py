@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from apex_nautilus.data.errors import DataError
-from apex_nautilus.data.steps import NO_LARGEST_ORDER, decimals
+from apex_nautilus.data.steps import NO_LARGEST_ORDER, decimals, step_decimals
 from apex_nautilus.risk import InstrumentSpec
 
 __all__ = [
@@ -258,8 +258,8 @@ def exchange_info_instrument(path: str | os.PathLike[str], instrument_id: str) -
             base=found.baseAsset,
             quote=found.quoteAsset,
             kind=kind,
-            price_precision=_places(tick),
-            size_precision=_SPOT_SIZE_DECIMALS if kind == "spot" else _places(lot),
+            price_precision=step_decimals(tick),
+            size_precision=_SPOT_SIZE_DECIMALS if kind == "spot" else step_decimals(lot),
             tick=float(tick),
             lot=float(lot),
             min_qty=float(least),
@@ -271,8 +271,3 @@ def exchange_info_instrument(path: str | os.PathLike[str], instrument_id: str) -
         )
     except ValueError as e:
         raise DataError(f"{path}: {wanted}: {e}") from e
-
-
-def _places(step: Decimal) -> int:
-    exponent = step.normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from apex_nautilus.data.errors import DataError
-from apex_nautilus.data.steps import NO_LARGEST_ORDER
+from apex_nautilus.data.steps import NO_LARGEST_ORDER, step_decimals
 from apex_nautilus.risk import InstrumentSpec
 
 __all__ = ["bybit_id", "bybit_instrument", "infer_bybit", "instruments_info", "parse_bybit_id"]
@@ -109,8 +109,8 @@ def _make(
         base=base,
         quote=quote,
         kind=kind,
-        price_precision=_places(tick),
-        size_precision=_places(lot),
+        price_precision=step_decimals(tick),
+        size_precision=step_decimals(lot),
         tick=float(tick),
         lot=float(lot),
         min_qty=float(least),
@@ -119,11 +119,6 @@ def _make(
         maker_fee=maker,
         taker_fee=taker,
     )
-
-
-def _places(step: Decimal) -> int:
-    exponent = step.normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _split(symbol: str) -> tuple[str, str]:
