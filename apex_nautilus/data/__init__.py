@@ -28,11 +28,11 @@ from apex_nautilus.data.errors import DataError, DatasetError, ImportRefused
 from apex_nautilus.data.held_out import Opening, TestPartOpened, open_test_part, openings_by_study
 from apex_nautilus.data.importers import ImportReport, import_binance_capture, import_freqtrade
 from apex_nautilus.data.inspect import inspect_catalog
-from apex_nautilus.data.instruments import binance_instrument
 from apex_nautilus.data.labels import LABEL, LABEL_CODES, Bracket
 from apex_nautilus.data.lobster import LobsterFiles, to_lobster
 from apex_nautilus.data.nautilus_tables import BARS, from_nautilus_instrument, to_nautilus_instrument
 from apex_nautilus.data.splits import Splits
+from apex_nautilus.data.venues.binance import binance_instrument
 
 __all__ = [
     "BARS",

@@ -23,7 +23,7 @@ from nautilus_trader.serialization.arrow.schema import NAUTILUS_ARROW_SCHEMA
 
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.data.fixed_point import column_to_units, units_to_column
-from apex_nautilus.data.instruments import NO_LARGEST_ORDER
+from apex_nautilus.data.steps import NO_LARGEST_ORDER
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE
 from apex_nautilus.risk import InstrumentSpec
 

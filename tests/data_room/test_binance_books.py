@@ -23,9 +23,9 @@ from apex_nautilus.data import (
 )
 from apex_nautilus.data.errors import DatasetError
 from apex_nautilus.data.importers import BinanceCapture
-from apex_nautilus.data.instruments import exchange_info_instrument, parse_symbol, raw_symbol
 from apex_nautilus.data.labels import Bracket
 from apex_nautilus.data.ladder import Ladder
+from apex_nautilus.data.venues.binance import exchange_info_instrument, parse_symbol, raw_symbol
 from apex_nautilus.engine.instruments import spec_of
 from apex_nautilus.features import KIND_CLEAR, KIND_TRADE
 from apex_nautilus.risk import InstrumentSpec

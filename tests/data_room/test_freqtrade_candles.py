@@ -19,7 +19,7 @@ from apex_nautilus.data import (
     read_bars,
 )
 from apex_nautilus.data.importers.freqtrade import parse_name
-from apex_nautilus.data.instruments import decimals
+from apex_nautilus.data.steps import decimals
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTE = 60_000_000_000

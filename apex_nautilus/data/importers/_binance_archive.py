@@ -19,7 +19,7 @@ import polars as pl
 from apex_nautilus.data.errors import DataError, ImportRefused
 from apex_nautilus.data.importers._lines import lines
 from apex_nautilus.data.importers.report import RowLedger
-from apex_nautilus.data.instruments import (
+from apex_nautilus.data.venues.binance import (
     binance_instrument,
     exchange_info_instrument,
     infer_instrument,

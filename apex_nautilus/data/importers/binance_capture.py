@@ -35,14 +35,14 @@ from apex_nautilus.data.importers.report import ImportReport, RowLedger, TouchCh
 from apex_nautilus.data.importers.reports_kept import keep_report
 from apex_nautilus.data.importers.sequence_rule import DiffIds, SequenceRule, Verdict
 from apex_nautilus.data.importers.touch_tracker import TouchTracker
-from apex_nautilus.data.instruments import (
+from apex_nautilus.data.ladder import Ladder
+from apex_nautilus.data.venues.binance import (
     binance_instrument,
     exchange_info_instrument,
     infer_instrument,
     parse_symbol,
     raw_symbol,
 )
-from apex_nautilus.data.ladder import Ladder
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE, scale
 from apex_nautilus.risk import InstrumentSpec
 

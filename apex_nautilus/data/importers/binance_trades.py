@@ -31,7 +31,7 @@ from apex_nautilus.data.importers.binance_capture import EXCHANGE_INFO
 from apex_nautilus.data.importers.progress import Progress
 from apex_nautilus.data.importers.registry import Importer, register
 from apex_nautilus.data.importers.report import ImportReport, RowLedger
-from apex_nautilus.data.instruments import parse_symbol
+from apex_nautilus.data.venues.binance import parse_symbol
 from apex_nautilus.risk import InstrumentSpec
 
 __all__ = ["import_binance_trades"]

@@ -26,7 +26,7 @@ from apex_nautilus.data.importers._candles import PRICES, check_candles, write_c
 from apex_nautilus.data.importers._lines import unpacked
 from apex_nautilus.data.importers.registry import Importer, register
 from apex_nautilus.data.importers.report import ImportReport, RowLedger
-from apex_nautilus.data.instruments import binance_instrument, infer_instrument
+from apex_nautilus.data.venues.binance import binance_instrument, infer_instrument
 from apex_nautilus.risk import InstrumentSpec
 
 __all__ = ["import_freqtrade", "parse_name"]

@@ -35,7 +35,7 @@ from apex_nautilus.data.importers.binance_capture import EXCHANGE_INFO
 from apex_nautilus.data.importers.progress import Progress
 from apex_nautilus.data.importers.registry import Importer, register
 from apex_nautilus.data.importers.report import ImportReport, RowLedger, TouchCheck
-from apex_nautilus.data.instruments import binance_instrument, exchange_info_instrument, infer_instrument
+from apex_nautilus.data.venues.binance import binance_instrument, exchange_info_instrument, infer_instrument
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_CLEAR, KIND_LEVEL, KIND_TRADE, scale
 from apex_nautilus.risk import InstrumentSpec
 
