@@ -6,36 +6,24 @@ import json
 
 import numpy as np
 import pytest
-from nautilus_trader.common.actor import Actor
-from nautilus_trader.common.config import ActorConfig
-from nautilus_trader.model.identifiers import InstrumentId
-from support.engine_case import BTC, MS, START, book_events, scripted, wandering_market
+from support.engine_case import BTC, scripted, wandering_market
+from support.network_case import books, network, run, story
 
-from apex_nautilus.actors.reconciliation import Balance, reconcile
 from apex_nautilus.data.catalog import write_events
 from apex_nautilus.engine import (
     Delay,
     FeedLink,
     NetworkConfig,
     Phase,
-    batches,
-    hub_config,
     load_config,
-    nautilus_config,
-    open_engine,
     run_backtest,
-    run_market,
     summary,
 )
-from apex_nautilus.engine.network import stable_key
 from apex_nautilus.genome import Genome, encode, sealed
 from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Feature, Node, Platt, Sizing
-from apex_nautilus.sim import LatencyModel
-from apex_nautilus.sim.latency import CANCEL, ORDER
+from apex_nautilus.sim.latency import CANCEL
 
-CASH = 100_000.0
 LONG = (0, 1, 0.5, 60030.0, 59990.0, 60_000)
-BTC_ID = InstrumentId.from_str(BTC.id)
 
 
 GENOME = sealed(
@@ -50,78 +38,6 @@ GENOME = sealed(
         sizing=Sizing(kelly_fraction=0.5),
     )
 )
-
-
-class Auditor(Actor):
-    """Holds the agents' ledgers against the venue's account, ten times a second."""
-
-    def __init__(self, agents) -> None:
-        super().__init__(ActorConfig(component_id="Auditor"))
-        self.agents = agents
-        self.marks = 0
-        self.differences: list[str] = []
-
-    def on_start(self) -> None:
-        self.clock.set_timer_ns("audit", 100 * MS, START, 0, lambda _: self.audit())
-
-    def audit(self) -> None:
-        account = self.cache.account_for_venue(BTC_ID.venue)
-        cash = float(account.balance_total(account.currencies()[0]).as_decimal())
-        ledgers = [
-            Balance(a.slot, a.account.balance - a.account.capital, BTC.id, a.account.position)
-            for a in self.agents
-        ]
-        held = sum(float(p.signed_decimal_qty()) for p in self.cache.positions_open(instrument_id=BTC_ID))
-        found = reconcile(cash, CASH, ledgers, {BTC.id: held}, lots={BTC.id: 0.001})
-        self.differences.extend(found.differences)
-        self.marks += 1
-
-
-def run(folder, events, agents, network, *, fills="touch"):
-    """Run agents under audit; return the auditor and the ids of orders that are open at the end."""
-    catalog = folder / "catalog"
-    if not catalog.exists():
-        write_events(catalog, BTC, events)
-    config = nautilus_config(
-        catalog=str(catalog), instrument_ids=[BTC.id], quote="USDT", balance=CASH, fills=fills,
-        actors=[hub_config(BTC.id, network=network)], network=network,
-    )  # fmt: skip
-    auditor = Auditor(agents)
-    with open_engine(config) as engine:
-        engine.add_actor(auditor)
-        for agent in agents:
-            engine.add_strategy(agent)
-        run_market(engine, batches(catalog, [BTC.id]))
-        auditor.audit()
-        working = [o for o in engine.cache.orders() if not o.is_closed]
-        positions = [float(p.signed_decimal_qty()) for p in engine.cache.positions_open()]
-    return auditor, working, positions
-
-
-def story(agent):
-    return [(f.role, round((f.ts_ns - START) / MS, 3), f.price, f.position) for f in agent.fills]
-
-
-def network(lost: dict[int, bool], directions: dict[int, int], *, slot="001", **changes) -> NetworkConfig:
-    """A network on which exactly the named commands of the agent in `slot` are lost, among those named."""
-    key = stable_key(f"Scripted-{slot}")
-    for seed in range(100_000):
-        model = LatencyModel(seed, loss=0.5)
-        if all(model.is_lost(key, n, directions.get(n, ORDER)) == is_lost for n, is_lost in lost.items()):
-            still = Delay(mu=6.9, sigma=0.0)  # 1 ms
-            settings = {"insert": still, "amend": still, "cancel": still, "feed": None, **changes}
-            return NetworkConfig(seed=seed, loss=0.5, timeout_ms=100.0, **settings)
-    raise AssertionError("no such seed")
-
-
-def books(*touches, until=2_000):
-    """Books every 10 ms that follow `touches` (ms, bid, ask)."""
-    rows, (bid, ask) = [], (0.0, 0.0)
-    moves = {ms: (b, a) for ms, b, a in touches}
-    for ms in range(0, until, 10):
-        bid, ask = moves.get(ms, (bid, ask))
-        rows.append((ms, bid, ask))
-    return book_events([(ms, [(b, 10.0 + k % 2)], [(a, 10.0)]) for k, (ms, b, a) in enumerate(rows)])
 
 
 def test_a_lost_entry_is_sent_again_while_it_is_wanted(tmp_path):
