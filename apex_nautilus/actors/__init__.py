@@ -6,7 +6,8 @@ trades.
 
 - `ArenaController` is the node's one controller; it translates between the engine and what decides.
 - `Watchtower` (`judge`), `Allocator` and `PitCrew` decide, on numbers and directories alone.
-- `reconcile` holds the agents' ledgers against the venue's account.
+- `reconcile` holds the agents' ledgers against the venue's account; `rebuild_books` makes them again from the
+  journal.
 - `run_arena` runs a backtest of it on a copy of a catalog (`open_run`); `read_result` reads what came of it.
 
 The names that need the engine (`ArenaController`, `ArenaConfig`, `run_arena`, ...) are imported when first
@@ -19,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from apex_nautilus.actors.allocator import ALLOCATION_TOPIC, Allocation, Allocator, AllocatorRules
+from apex_nautilus.actors.books import AgentBook, Books, rebuild_books
 from apex_nautilus.actors.contest import ContestRules, decide_contest
 from apex_nautilus.actors.reconciliation import Balance, Reconciliation, reconcile
 from apex_nautilus.actors.result import AgentResult, ArenaResult, read_result
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALLOCATION_TOPIC",
+    "AgentBook",
     "AgentResult",
     "Allocation",
     "Allocator",
@@ -49,6 +52,7 @@ __all__ = [
     "ArenaResult",
     "ArenaRunConfig",
     "Balance",
+    "Books",
     "ContestRules",
     "Limits",
     "PitCrew",
@@ -67,6 +71,7 @@ __all__ = [
     "open_run",
     "read_result",
     "read_run",
+    "rebuild_books",
     "reconcile",
     "run_arena",
 ]

@@ -165,6 +165,8 @@ def arena_config(layout: CatalogLayout, slots: dict[str, str], **changes) -> dic
         "ledger_mark_s": 1.0,
         "intake_s": 1.0,
         **changes,
+        # The doomed bet at fifty times their equity: a limit of ten would let them live too long.
+        "limits": {"max_leverage": 50.0, **changes.get("limits", {})},
     }
 
 
@@ -175,11 +177,12 @@ def simulate(
     strategies: Sequence = (),
     before: Sequence = (),
     actors: Sequence = (),
+    modules: Sequence = (),
 ) -> BacktestEngine:
     """Run the arena of `config`; return the engine, ended but not disposed of.
 
-    `strategies` and `actors` are added to the node as they are; each of `before` is called with the
-    controller.
+    `strategies` and `actors` are added to the node as they are, `modules` to the venue; each of `before` is
+    called with the controller.
     """
     engine = BacktestEngine(
         BacktestEngineConfig(
@@ -200,6 +203,7 @@ def simulate(
         book_type=BookType.L2_MBP,
         default_leverage=Decimal(10),
         fill_model=TouchFillModel(),
+        modules=list(modules),
     )
     data = []
     for instrument_id, log_prices in prices.items():

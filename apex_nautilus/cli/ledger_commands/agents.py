@@ -21,6 +21,7 @@ _COLUMNS = (
     ("equity", "equity"),
     ("growth %", "growth_percent"),
     ("fees", "fees"),
+    ("funding", "funding"),
     ("Sharpe", "sharpe"),
     ("weight", "weight"),
 )
@@ -38,7 +39,7 @@ def command(root: Path, slot: str | None, living: bool, last: int | None, as_jso
     """
     from apex_nautilus.stats import sharpe_ratio
 
-    kinds = ("birth", "fill", "mark", "burial", "verdict", "allocation")
+    kinds = ("birth", "fill", "funding", "mark", "burial", "verdict", "allocation")
     lives: dict[tuple[str, str], dict] = {}
     cash: dict[tuple[str, str], float] = {}
     returns: dict[tuple[str, str], list[float]] = {}
@@ -53,7 +54,7 @@ def command(root: Path, slot: str | None, living: bool, last: int | None, as_jso
         if line.kind == "birth":
             lives[key] = {
                 **fields, "born_ts_ns": line.ts_ns, "end": None, "fills": 0, "trades": 0, "fees": 0.0,
-                "equity": fields["capital"], "sharpe": None, "weight": None,
+                "funding": 0.0, "equity": fields["capital"], "sharpe": None, "weight": None,
             }  # fmt: skip
             cash[key], returns[key] = fields["capital"], []
             continue
@@ -66,6 +67,8 @@ def command(root: Path, slot: str | None, living: bool, last: int | None, as_jso
             if fields["position"] == 0.0:
                 returns[key].append((fields["cash"] - cash[key]) / cash[key] if cash[key] > 0.0 else 0.0)
                 cash[key] = fields["cash"]
+        elif line.kind == "funding":
+            life["funding"] += fields["amount"]
         elif line.kind == "mark":
             life["equity"] = fields["equity"]
         elif line.kind == "burial":
