@@ -45,6 +45,7 @@ from typing import Any, NamedTuple
 
 from nautilus_trader.model.enums import OrderSide
 from nautilus_trader.model.events import (
+    OrderAccepted,
     OrderCanceled,
     OrderCancelRejected,
     OrderDenied,
@@ -282,8 +283,7 @@ class ApexStrategy(AgentCore):
         elif self.phase is Phase.HOLDING:
             if self._emulated:
                 plan = self._plan
-                stop_hit = feed.bid <= plan.stop if plan.side > 0 else feed.ask >= plan.stop
-                if stop_hit:
+                if self._is_stop_passed():
                     self.close("stop")
                     return
                 if feed.bid >= plan.take_profit if plan.side > 0 else feed.ask <= plan.take_profit:
@@ -328,6 +328,10 @@ class ApexStrategy(AgentCore):
             self._leg_filled(order)
         else:
             self._continue_closing()
+
+    def on_order_accepted(self, event: OrderAccepted) -> None:
+        if self.phase is Phase.CLOSING:
+            self._continue_closing()  # a leg that was on its way when the other was refused
 
     def on_order_canceled(self, event: OrderCanceled) -> None:
         self._order_ended(event.client_order_id)
@@ -379,7 +383,9 @@ class ApexStrategy(AgentCore):
         elif self._entry is not None and order is self._entry.order:
             self._entry.gone()
         elif order in (self._stop_leg, self._profit_leg) and self.phase is Phase.HOLDING:
-            self.close("leg_refused")
+            # A venue refuses a stop that the market has passed before it came.
+            is_late = order is self._stop_leg and self._is_stop_passed()
+            self.close("stop" if is_late else "leg_refused")
 
     def _count_refusal(self, reason: str) -> None:
         if reason == NETWORK_TIMEOUT:
@@ -457,6 +463,13 @@ class ApexStrategy(AgentCore):
             reduce_only=False,
         )
         self._send(self._profit_leg, "take_profit")
+
+    def _is_stop_passed(self) -> bool:
+        """Whether the touch that a close would meet is at the stop or beyond it."""
+        plan, feed = self._plan, self.feed
+        if feed is None:
+            return False
+        return feed.bid <= plan.stop if plan.side > 0 else feed.ask >= plan.stop
 
     def _leg_side(self) -> OrderSide:
         return OrderSide.SELL if self._plan.side > 0 else OrderSide.BUY

@@ -80,7 +80,7 @@ def test_a_lost_stop_that_is_passed_meanwhile_closes_the_position(tmp_path):
     events = books((0, 60000.0, 60000.1), (60, 59980.0, 59980.1))
     _, working, positions = run(tmp_path, events, [agent], net)
     assert [r for r, *_ in story(agent)] == ["entry", "exit"]
-    assert agent.trades[0].exit_kind == "leg_refused"
+    assert agent.trades[0].exit_kind == "stop"
     assert (working, positions) == ([], [])
 
 
