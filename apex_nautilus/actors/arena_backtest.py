@@ -19,9 +19,11 @@ from apex_nautilus.actors.roster import Roster, Slot
 from apex_nautilus.actors.runs import Run, open_run
 from apex_nautilus.actors.watchtower import Limits
 from apex_nautilus.engine import (
+    TEARSHEET,
     BarsConfig,
     ConfigError,
     NetworkConfig,
+    TearsheetKeeper,
     VenueConfig,
     absolute_bars,
     bar_batches,
@@ -142,7 +144,11 @@ def load_arena_config(path: str | os.PathLike[str]) -> ArenaRunConfig:
 
 
 def run_arena(
-    config: ArenaRunConfig, *, run_id: str | None = None, opened: Callable[[], None] | None = None
+    config: ArenaRunConfig,
+    *,
+    run_id: str | None = None,
+    opened: Callable[[], None] | None = None,
+    tearsheet: bool = False,
 ) -> ArenaResult:
     """Run the arena on recorded books, on a copy of the strategies; return what came of it.
 
@@ -156,6 +162,8 @@ def run_arena(
         Name of the folder; default is the configuration's name and the next free number.
     opened : callable, optional
         Called once the run's folder is there, before the first event: the moment to start a worker on it.
+    tearsheet : bool
+        Keep Nautilus's tearsheet in the run's folder too.
 
     Raises
     ------
@@ -197,6 +205,7 @@ def run_arena(
             controller=_controller(config, run.layout.root, funding),
         )
         with open_engine(nautilus) as engine:
+            keeper = TearsheetKeeper(engine, config.quote) if tearsheet else None
             span = {"start_ns": start_ns, "end_ns": end_ns, "chunk_size": config.chunk_size}
             if bars is None:
                 market = batches(config.market, config.instrument_ids, **span)
@@ -209,6 +218,11 @@ def run_arena(
                     if isinstance(actor, ArenaController):
                         actor.abandon()
                 raise
+            if keeper is not None:
+                keeper.write(
+                    run.layout.root / TEARSHEET,
+                    f"Nautilus: {run.run_id}, all agents and treasury on one account",
+                )
     except BaseException:
         run.abort()
         raise

@@ -64,7 +64,8 @@ class ArenaResult:
     """A run: its agents in the order of their births, and what happened, as (engine time, line) pairs.
 
     `finish` is None for a run that did not end. `deaths` are the terminal verdicts, `promotions` the others.
-    `delays` are those of a network, in the classes of messages; none without a network.
+    `allocations` are the weights of the champions, each time they were looked at. `delays` are those of a
+    network, in the classes of messages; none without a network.
     """
 
     root: str
@@ -75,6 +76,7 @@ class ArenaResult:
     rejections: list[tuple[int, records.Rejection]] = field(default_factory=list)
     jobs: list[tuple[int, records.Job]] = field(default_factory=list)
     mismatches: list[tuple[int, records.Mismatch]] = field(default_factory=list)
+    allocations: list[tuple[int, records.Allocation]] = field(default_factory=list)
     delays: list[DelayReport] = field(default_factory=list)
     finish: records.Finish | None = None
 
@@ -139,6 +141,7 @@ def read_result(root: str | os.PathLike[str], *, writer: str = "arena") -> Arena
         rejections=of(records.Rejection),
         jobs=of(records.Job),
         mismatches=of(records.Mismatch),
+        allocations=of(records.Allocation),
         delays=[DelayReport(**msgspec.structs.asdict(d)) for _, d in of(records.Delays)],
         finish=finishes[-1][1] if finishes else None,
     )

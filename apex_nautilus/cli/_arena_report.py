@@ -1,31 +1,91 @@
-"""An arena's run as curves, happenings and tables, for the report and the terminal."""
+"""An arena's run as curves, happenings, figures and tables, for the report and the terminal."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
 import numpy as np
 
 from apex_nautilus.actors.result import AgentResult, ArenaResult
-from apex_nautilus.engine.report import Curve, Happening, ReportTable
-from apex_nautilus.engine.report_panels import Panel, lines_panel
-from apex_nautilus.store import CatalogLayout, read_all
+from apex_nautilus.cli._trades import COST_HEADERS, COST_NOTE, cost_row, trade_row, trade_tables
+from apex_nautilus.engine.delays import DelayReport
+from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
+from apex_nautilus.engine.report_panels import Panel, delays_panel, reliability_panel
 
-__all__ = ["agent_rows", "arena_curves", "arena_happenings", "arena_panels", "arena_tables"]
+__all__ = [
+    "agent_headers",
+    "agent_rows",
+    "arena_curves",
+    "arena_happenings",
+    "arena_panels",
+    "arena_tables",
+    "arena_weights",
+    "delay_table",
+    "write_arena_report",
+]
 
-AGENT_HEADERS = ("slot", "agent", "role", "genome", "fills", "fees", "equity", "return", "end")
+_SHADOWS = "challengers in shadow"
+_REFUSED = 100  # files that are listed
+
+
+def write_arena_report(path: str | os.PathLike[str], result: ArenaResult, *, tearsheet: bool = False) -> None:
+    """Write the page of a run; `tearsheet` links Nautilus's own, which lies beside it."""
+    words = []
+    if not any(a.fills for a in result.agents.values()):
+        refused = "" if result.agents else " No agent was born: is there a genome in the catalog?"
+        words.append(f"Nobody traded in this run.{refused}")
+    if result.finish is None:
+        words.append("The run did not end: what follows is what its ledger held when it was cut off.")
+    if result.mismatches:
+        words.append(
+            f"Ledgers and account differed {len(result.mismatches)} times; entries were stopped meanwhile."
+        )
+    name = Path(result.root).name
+    write_report(
+        path,
+        title=f"Arena {name}",
+        subtitle=f"{len(result.agents)} agents, {len(result.deaths)} deaths, {len(result.swaps)} swaps",
+        curves=arena_curves(result),
+        weights=arena_weights(result),
+        happenings=arena_happenings(result),
+        panels=arena_panels(result),
+        tables=arena_tables(result),
+        links=[("Nautilus's tearsheet", "tearsheet.html")] if tearsheet else (),
+        words=words,
+    )
 
 
 def arena_curves(result: ArenaResult) -> list[Curve]:
-    """Equity of every champion over its life; agents of one slot share a colour. Shadows are left out."""
+    """Equity of every agent over its life; champions of one slot share a colour, challengers lie aside."""
     curves = []
     for name, agent in result.agents.items():
-        if agent.birth.role != "champion":
-            continue
         ts_ns = np.concatenate([[agent.born_ns], agent.ts_ns])
         equity = np.concatenate([[agent.birth.capital], agent.equity])
         if agent.burial is not None:
             ts_ns = np.concatenate([ts_ns, [agent.buried_ns]])
             equity = np.concatenate([equity, [agent.burial.cash]])
-        curves.append(Curve(name, ts_ns, equity, group=agent.birth.slot))
+        aside = agent.birth.role != "champion"
+        curves.append(Curve(name, ts_ns, equity, group=_SHADOWS if aside else agent.birth.slot, aside=aside))
+    return sorted(curves, key=lambda curve: curve.aside)
+
+
+def arena_weights(result: ArenaResult) -> list[Curve]:
+    """The allocator's weights over time, a line an agent."""
+    moves: dict[str, list[tuple[int, float]]] = {}
+    for ts_ns, look in result.allocations:
+        for agent, weight in zip(look.agents, look.weights, strict=True):
+            moves.setdefault(agent, []).append((ts_ns, weight))
+    curves = []
+    for name, seen in moves.items():
+        agent = result.agents.get(name)
+        if agent is not None and agent.burial is not None:
+            seen.append((agent.buried_ns, seen[-1][1]))  # it weighed as much until it was gone
+        ts_ns, weights = (np.array(column) for column in zip(*seen, strict=True))
+        curves.append(Curve(name, ts_ns, weights, group=name if agent is None else agent.birth.slot))
     return curves
 
 
@@ -57,99 +117,117 @@ def arena_happenings(result: ArenaResult) -> list[Happening]:
 
 
 def arena_panels(result: ArenaResult) -> list[Panel]:
-    """The allocator's weights over time, where it was asked."""
-    moves: dict[str, list[tuple[int, float]]] = {}
-    for line in read_all(CatalogLayout(result.root).ledger, kinds=("allocation",)):
-        for agent, weight in zip(line.fields["agents"], line.fields["weights"], strict=True):
-            moves.setdefault(agent, []).append((line.ts_ns, weight))
-    lines = [
-        (name, np.array([t for t, _ in seen], dtype=np.int64), np.array([w for _, w in seen]))
-        for name, seen in moves.items()
+    """Probabilities held against outcomes, and the delays of a network, each where there is something."""
+    trades = [t for agent in result.agents.values() for t in agent.trades]
+    panels = [
+        reliability_panel([t.p for t in trades], [t.exit_kind == "take_profit" for t in trades]),
+        delays_panel(result.delays),
     ]
-    note = "Shares of the champions alive at each look; an order is scaled by their number times its share."
-    panel = lines_panel("Weights of the allocator", lines, unit="weight", note=note)
-    return [] if panel is None else [panel]
+    return [panel for panel in panels if panel is not None]
+
+
+def _trade_rows(result: ArenaResult) -> dict[str, list[dict[str, Any]]]:
+    return {
+        name: [trade_row(msgspec.structs.asdict(t)) for t in agent.trades]
+        for name, agent in result.agents.items()
+    }
 
 
 def _costs(result: ArenaResult) -> ReportTable:
-    """What trading cost each slot: fees of its champions, of shadows apart, beside what they turned over."""
-    spent: dict[str, list[float]] = {}
-    for agent in result.agents.values():
-        where = agent.birth.slot if agent.birth.role == "champion" else "shadows"
-        row = spent.setdefault(where, [0, 0.0, 0.0, 0.0])
-        row[0] += len(agent.fills)
-        row[1] += sum(abs(f.qty) * f.price for f in agent.fills)
-        row[2] += _fees(agent)
-        row[3] += agent.final_equity - agent.birth.capital
+    """What trading cost the champions of each slot, and the challengers."""
+    spent: dict[str, list[dict[str, Any]]] = {}
+    for name, trades in _trade_rows(result).items():
+        birth = result.agents[name].birth
+        spent.setdefault(birth.slot if birth.role == "champion" else _SHADOWS, []).extend(trades)
+    places = sorted(spent, key=lambda where: (where == _SHADOWS, where))
+    rows = [(where, *cost_row(spent[where])) for where in places]
+    return ReportTable("Costs of closed trades", ("slot", *COST_HEADERS), rows, COST_NOTE)
+
+
+def delay_table(delays: Sequence[DelayReport]) -> list[ReportTable]:
+    """How long messages travelled and how many were lost; nothing without a network."""
+    if not delays:
+        return []
     rows = [
-        (where, fills, round(turned, 2), round(fees, 4), round(1e4 * fees / turned, 3) if turned else 0.0,
-         round(gain, 4), round(gain + fees, 4))
-        for where, (fills, turned, fees, gain) in sorted(spent.items())
+        (
+            d.name,
+            d.arrived,
+            *(round(d.quantile_ns(q) / 1e6, 4) for q in (0.5, 0.9, 0.99, 1.0)),
+            d.lost,
+            d.late,
+        )
+        for d in delays
     ]  # fmt: skip
-    headers = ("slot", "fills", "turnover", "fees", "fees in bps", "gain after fees", "gain before fees")
-    return ReportTable("Costs (spread and slippage are in the fill prices)", headers, rows)
+    headers = ("messages", "arrived", "median ms", "p90 ms", "p99 ms", "longest ms", "lost", "too late")
+    note = "Lost market data is sent again; a lost command is given up after its time-out."
+    return [ReportTable("Delays and losses", headers, rows, note)]
 
 
 def _fees(agent: AgentResult) -> float:
     return sum(fill.fee for fill in agent.fills)
 
 
+def agent_headers(result: ArenaResult) -> tuple[str, ...]:
+    """What `agent_rows` gives; `lost orders` where there is a network."""
+    lost = ("lost orders",) if result.delays else ()
+    return ("slot", "agent", "role", "genome", "fills", "trades", *lost, "fees", "equity", "return", "end")
+
+
 def agent_rows(result: ArenaResult) -> list[tuple]:
-    """One row an agent in the order of births, as `AGENT_HEADERS` names them."""
+    """One row an agent in the order of births, as `agent_headers` names them."""
     rows = []
     for name, agent in result.agents.items():
         gain = agent.final_equity / agent.birth.capital - 1.0
         end = "alive" if agent.burial is None else agent.burial.cause
+        lost = (agent.timeouts,) if result.delays else ()
         rows.append(
             (agent.birth.slot, name, agent.birth.role, agent.birth.genome, len(agent.fills),
-            round(_fees(agent), 2),
-             round(agent.final_equity, 2), f"{gain:+.1%}", end)
+             len(agent.trades), *lost, round(_fees(agent), 2), round(agent.final_equity, 2), f"{gain:+.1%}",
+             end)
         )  # fmt: skip
     return rows
 
 
 def arena_tables(result: ArenaResult) -> list[ReportTable]:
-    """Agents, verdicts, swaps, jobs and refused files."""
-    tables = [ReportTable("Agents, in the order of their births", AGENT_HEADERS, agent_rows(result))]
-    tables.append(_costs(result))
+    """Agents, costs, verdicts, swaps, jobs, delays, trades and refused files."""
+    tables = [
+        ReportTable("Agents, in the order of their births", agent_headers(result), agent_rows(result)),
+        _costs(result),
+    ]
     if result.deaths or result.promotions:
         rows = [
             (d.slot, d.agent, d.verdict, d.reason, round(d.equity, 2), d.trades, _short(d.sharpe),
-            _short(d.psr),
-             _short(d.dsr), d.trials)
+             _short(d.psr), _short(d.dsr), d.trials)
             for _, d in sorted([*result.deaths, *result.promotions], key=lambda item: item[0])
         ]  # fmt: skip
         headers = (
-            "slot",
-            "agent",
-            "verdict",
-            "reason",
-            "equity",
-            "trades",
-            "Sharpe a trade",
-            "PSR",
-            "DSR",
+            "slot", "agent", "verdict", "reason", "equity", "trades", "Sharpe a trade", "PSR", "DSR",
             "trials",
-        )
+        )  # fmt: skip
         tables.append(ReportTable("Verdicts", headers, rows))
     if result.swaps:
         rows = [(s.slot, s.epoch, s.outgoing or "(empty)", s.incoming) for _, s in result.swaps]
-        tables.append(
-            ReportTable("Changes of champion", ("slot", "epoch", "outgoing", "incoming genome"), rows)
-        )
+        headers = ("slot", "epoch", "outgoing", "incoming genome")
+        tables.append(ReportTable("Changes of champion", headers, rows))
     if result.jobs:
         rows = [(j.slot, j.job, j.terminated, j.seed or "-") for _, j in result.jobs]
-        tables.append(
-            ReportTable("Replacements asked for", ("slot", "job", "terminated", "seeded with"), rows)
-        )
+        headers = ("slot", "job", "terminated", "seeded with")
+        tables.append(ReportTable("Replacements asked for", headers, rows))
+    tables += delay_table(result.delays)
+    trades = [t for rows in _trade_rows(result).values() for t in rows]
+    trades.sort(key=lambda t: t["exit_ts_ns"])
+    if trades:
+        tables += trade_tables(trades, more="`apex ledger trades RUN --csv` gives all of them.")
     if result.rejections:
-        tables.append(
-            ReportTable(
-                "Refused files", ("file", "reason"), [(r.name, r.reason) for _, r in result.rejections]
-            )
+        rows = [(r.name, r.reason) for _, r in result.rejections[:_REFUSED]]
+        note = (
+            f"The first {_REFUSED} of {len(result.rejections):,}."
+            if len(rows) < len(result.rejections)
+            else ""
         )
+        tables.append(ReportTable("Refused files", ("file", "reason"), rows, note))
     return tables
 
 
-def _short(value: float) -> float | str:
-    return round(value, 4) if np.isfinite(value) else "-"
+def _short(value: float) -> float:
+    return round(value, 4)

@@ -80,6 +80,7 @@ from apex_nautilus.engine.network import (
 from apex_nautilus.engine.queue_fill_model import QueueFillModel, QueueModule, QueueModuleConfig
 from apex_nautilus.engine.records import FillRecord, TradeRecord
 from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
+from apex_nautilus.engine.tearsheet import TEARSHEET, TearsheetKeeper
 from apex_nautilus.engine.trade_files import Execution, read_events, read_executions, read_settings, sessions
 from apex_nautilus.engine.trade_log import LOG_FOLDER, TradeLogger, TradeLoggerConfig, trade_log_config
 
@@ -88,6 +89,7 @@ __all__ = [
     "BAR_CLOCKS",
     "LOG_FOLDER",
     "NETWORK_TIMEOUT",
+    "TEARSHEET",
     "TOUCH_CLOCK",
     "AgentConfig",
     "AgentResult",
@@ -131,6 +133,7 @@ __all__ = [
     "ReportTable",
     "Subscribe",
     "Subscription",
+    "TearsheetKeeper",
     "TouchFillModel",
     "TradeLogger",
     "TradeLoggerConfig",

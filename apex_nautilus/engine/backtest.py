@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,11 +36,13 @@ from apex_nautilus.engine.config import (
     next_run_id,
     parse_time,
 )
+from apex_nautilus.engine.delays import DelayReport, collect_delays
 from apex_nautilus.engine.funding_rates import FundingCoverage, FundingPlan, plan_funding
 from apex_nautilus.engine.market_data import batches, data_span
 from apex_nautilus.engine.marks import MarkKeeper
 from apex_nautilus.engine.records import FillRecord, FundingRecord, TradeRecord
 from apex_nautilus.engine.strategy_source import source_file
+from apex_nautilus.engine.tearsheet import TEARSHEET, TearsheetKeeper
 from apex_nautilus.engine.trade_log import trade_log_config
 from apex_nautilus.risk import BarCosts
 from apex_nautilus.risk.cost_file import decode_cost_file
@@ -109,6 +112,16 @@ class AgentResult:
         return sum(trade.pnl > 0.0 for trade in self.trades)
 
     @property
+    def spread(self) -> float:
+        """What the fills cost from the mid to the touch, quote units; NaN where it is not known of all."""
+        return math.fsum(fill.spread for fill in self.fills)
+
+    @property
+    def slippage(self) -> float:
+        """What the fills cost beyond the price asked for, quote units; NaN where it is not known of all."""
+        return math.fsum(fill.slippage for fill in self.fills)
+
+    @property
     def max_drawdown(self) -> float:
         """Largest fall of the marked equity from its peak so far, as a share of the peak; 0 without marks."""
         if self.mark_equity.size == 0:
@@ -134,6 +147,8 @@ class BacktestResult:
         Change of the venue account's balance, quote units; the agents' profits add up to it.
     funding : list of FundingCoverage
         One line a traded perpetual: whether it paid funding, and where rates are missing.
+    delays : list of DelayReport
+        Of the messages that a network carried, by class; none without a network.
     agents : list of AgentResult
         In the order of the configuration.
     """
@@ -145,6 +160,7 @@ class BacktestResult:
     objects: int
     account_change: float
     funding: list[FundingCoverage]
+    delays: list[DelayReport]
     agents: list[AgentResult]
 
 
@@ -187,7 +203,9 @@ def run_market(engine: BacktestEngine, market: Iterable[list[Data]]) -> int:
     return objects
 
 
-def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | None = None) -> BacktestResult:
+def run_backtest(
+    config: BacktestConfig, *, write: bool = True, run_id: str | None = None, tearsheet: bool = False
+) -> BacktestResult:
     """Run a backtest.
 
     Parameters
@@ -200,6 +218,8 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
         same configuration on the same data write the same bytes.
     run_id : str, optional
         Name of the folder; default is the configuration's name and a number.
+    tearsheet : bool
+        Keep Nautilus's tearsheet in the run's folder too.
 
     Raises
     ------
@@ -218,6 +238,9 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
     with _staging(final) as staging:
         with open_engine(_nautilus(config, bars, funding, staging)) as engine:
             account_start = _balance(engine, config)
+            keeper = None
+            if tearsheet and staging is not None:
+                keeper = TearsheetKeeper(engine, _quote_of(config.catalog, config.instrument_ids[0]))
             span = {"start_ns": start_ns, "end_ns": end_ns, "chunk_size": config.chunk_size}
             if bars is None:
                 market = batches(config.catalog, config.instrument_ids, **span)
@@ -232,8 +255,11 @@ def run_backtest(config: BacktestConfig, *, write: bool = True, run_id: str | No
                 objects=objects,
                 account_change=_balance(engine, config) - account_start,
                 funding=funding.coverage,
+                delays=collect_delays(engine.kernel.msgbus),
                 agents=_agent_results(engine),
             )
+            if keeper is not None and staging is not None:
+                keeper.write(staging / TEARSHEET, f"Nautilus: {result.run_id}, all agents on one account")
         if final is not None:
             _write_run(final, config, result)
     return result
@@ -518,6 +544,7 @@ def summary(result: BacktestResult) -> dict:
         "objects": result.objects,
         "account_change": result.account_change,
         "funding": [msgspec.to_builtins(line) for line in result.funding],
+        "delays": [msgspec.to_builtins(report) for report in result.delays],
         "agents": [
             {
                 "slot": a.slot,
@@ -528,6 +555,7 @@ def summary(result: BacktestResult) -> dict:
                 "balance": a.balance,
                 "equity": a.equity,
                 "fees": a.fees,
+                **_finite({"spread": a.spread, "slippage": a.slippage}),
                 "funding": a.funding,
                 "fills": len(a.fills),
                 "trades": len(a.trades),

@@ -1,15 +1,21 @@
-"""Figures that a report shows below its curves: lines over time, and probabilities held against outcomes."""
+"""Figures that a report shows below its curves: probabilities held against outcomes, and delays."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
-__all__ = ["Panel", "Reliability", "lines_panel", "reliability", "reliability_panel"]
+from apex_nautilus.engine.delays import DelayReport, bin_start_ns
+from apex_nautilus.engine.report_timeline import COLOURS, DASHES
+
+__all__ = ["Panel", "Reliability", "delays_panel", "reliability", "reliability_panel"]
+
+
+_EIGHTHS = 4
+"""Bins of a run's delays that are drawn as one: with few messages finer ones show noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,9 @@ def reliability_panel(p: Sequence[float], won: Sequence[bool]) -> Panel | None:
         return None
     figure = go.Figure(
         [
-            go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="as stated", line={"dash": "dot"}),
+            go.Scatter(
+                x=[0, 1], y=[0, 1], mode="lines", name="as stated", line={"dash": "dot", "color": "#444444"}
+            ),
             go.Scatter(
                 x=found.stated,
                 y=found.observed,
@@ -109,38 +117,58 @@ def reliability_panel(p: Sequence[float], won: Sequence[bool]) -> Panel | None:
                     "array": found.high - found.observed,
                     "arrayminus": found.observed - found.low,
                 },
-                marker={"size": 9, "color": "#2b5f9e"},
+                marker={"size": 9, "color": COLOURS[0]},
+                hovertemplate="stated %{x:.3f}, came true %{y:.3f}<br>%{text}<extra></extra>",
             ),
         ]
     )
     figure.update_xaxes(title_text="stated probability of the take-profit", range=[0, 1])
     figure.update_yaxes(title_text="share that reached it", range=[0, 1])
-    figure.update_layout(template="plotly_white", height=420, margin={"l": 70, "r": 20, "t": 20, "b": 50})
+    figure.update_layout(
+        template="plotly_white",
+        height=420,
+        margin={"l": 55, "r": 15, "t": 50, "b": 50},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+    )
     total = int(found.count.sum())
-    note = f"{total:,} trades in bins, with Wilson's 95 % interval; on the dotted line as often as stated."
+    stated = float(np.average(found.stated, weights=found.count))
+    came = float(np.average(found.observed, weights=found.count))
+    note = (
+        f"{total:,} trades in bins, with Wilson's 95 % interval; on the dotted line as often as stated. In "
+        f"all {stated:.1%} was stated and {came:.1%} reached the take-profit."
+    )
     return Panel("Stated probability and outcome", figure, note)
 
 
-def lines_panel(
-    title: str, lines: Sequence[tuple[str, np.ndarray, np.ndarray]], *, unit: str, note: str = ""
-) -> Panel | None:
-    """(name, UTC nanoseconds, values) lines as steps over engine time; None where there is none."""
-    if not lines:
+def delays_panel(delays: Sequence[DelayReport]) -> Panel | None:
+    """How long messages were on their way, a line a class; None where nothing travelled."""
+    arrived = [d for d in delays if d.arrived]
+    if not arrived:
         return None
     figure = go.Figure()
-    for name, ts_ns, values in lines:
+    for number, report in enumerate(arrived):
+        places = np.array(report.bins) // _EIGHTHS
+        counts = np.bincount(places - places[0], weights=report.counts, minlength=places[-1] - places[0] + 2)
+        starts = np.array([bin_start_ns(_EIGHTHS * (places[0] + i)) for i in range(len(counts))]) / 1e6
+        colour = COLOURS[number % len(COLOURS)]
+        median, slow = (report.quantile_ns(q) / 1e6 for q in (0.5, 0.99))
         figure.add_trace(
             go.Scatter(
-                x=np.asarray(ts_ns, dtype=np.int64).astype("datetime64[ns]"),
-                y=values,
-                name=name,
-                mode="lines+markers",
-                marker={"size": 4},
-                line={"shape": "hv", "width": 1.5},
+                x=starts,
+                y=100.0 * counts / report.arrived,
+                name=f"{report.name}: median {median:.3g} ms, p99 {slow:.3g} ms",
+                mode="lines",
+                line={"shape": "hv", "width": 1.6, "color": colour, "dash": DASHES[number % len(DASHES)]},
+                hovertemplate="%{x:.3~g} ms: %{y:.2f} %<extra>" + report.name + "</extra>",
             )
         )
-    top = max((float(np.nanmax(v)) for _, _, v in lines if len(v)), default=math.nan)
-    figure.update_yaxes(title_text=unit, range=[0, 1.08 * top] if math.isfinite(top) and top > 0 else None)
-    figure.update_xaxes(title_text="engine time (UTC)")
-    figure.update_layout(template="plotly_white", height=340, margin={"l": 70, "r": 20, "t": 20, "b": 50})
-    return Panel(title, figure, note)
+    figure.update_xaxes(type="log", title_text="delay (ms)", dtick=1, showline=True, linecolor="#c9d0da")
+    figure.update_yaxes(title_text="% of the messages", rangemode="tozero", automargin=True)
+    figure.update_layout(
+        template="plotly_white",
+        height=360,
+        margin={"l": 55, "r": 15, "t": 60, "b": 50},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+    )
+    note = "From sending to arrival, the wait behind earlier messages included; a bin is half an octave."
+    return Panel("Delays of the network", figure, note)

@@ -24,6 +24,7 @@ from apex_nautilus.engine import (
     run_backtest,
     write_report,
 )
+from apex_nautilus.engine.report_timeline import thinned
 from apex_nautilus.genome import Genome, GenomeError, encode, sealed
 from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Feature, Node, Platt, Sizing
 from apex_nautilus.store.ledger import read_ledger
@@ -73,7 +74,10 @@ def agents(**changes):
 
 REFUSED = [
     (configuration(leverage=3), "leverage"),
-    (configuration(agents=agents(capitol=5)), r"agents\[0\]\.capitol: is not a field; did you mean 'capital'\?"),
+    (
+        configuration(agents=agents(capitol=5)),
+        r"agents\[0\]\.capitol: is not a field; did you mean 'capital'\?",
+    ),
     (configuration(agents=agents(capital="much")), r"agents\[0\]\.capital: Expected `float`, got `str`"),
     (
         configuration(agents=agents(capital=-1.0)),
@@ -237,7 +241,12 @@ def test_the_command_prints_a_line_an_agent_and_writes_a_report(workshop):
     assert page.startswith("<!DOCTYPE html>")
     assert GENOME.id in page
     assert not re.search(r"<(script|link)[^>]+(src|href)=", page)  # nothing is fetched
-    assert page.count("<table>") == 3
+    for heading in ("Agents", "Costs of closed trades", "How decisions ended", "Trades"):
+        assert f"<h2>{heading}</h2>" in page
+    assert 'href="tearsheet.html"' in page
+    sheet = (workshop / "runs" / "reported" / "tearsheet.html").read_text()
+    assert "Total positions" in sheet
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", sheet)
 
 
 def test_the_command_speaks_json_and_can_leave_no_trace(workshop):
@@ -276,9 +285,7 @@ def test_a_report_escapes_what_it_is_given_and_thins_long_curves(tmp_path):
     assert "<td><script>" not in page
     assert "&lt;script&gt;" in page
     assert len(page) < 6_000_000
-    from apex_nautilus.engine.report import _thin
-
-    thin_ts, thin_values = _thin(Curve("a", ts, values))
+    thin_ts, thin_values = thinned(Curve("a", ts, values), 5_000)
     assert len(thin_values) <= 5_002
     assert 17.0 in thin_values
     assert (np.diff(thin_ts) > 0).all()

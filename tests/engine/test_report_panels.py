@@ -1,4 +1,4 @@
-"""Probabilities against outcomes, and lines over time."""
+"""Probabilities against outcomes, and delays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_nautilus.engine.report_panels import lines_panel, reliability, reliability_panel
+from apex_nautilus.engine.delays import DelayCounts
+from apex_nautilus.engine.report_panels import delays_panel, reliability, reliability_panel
 
 
 def test_wilsons_interval_of_ten_in_a_hundred():
@@ -39,8 +40,25 @@ def test_every_trade_is_counted_once_and_bars_hold_their_point(trades, bins):
 def test_unknown_probabilities_are_left_out_and_impossible_ones_refused():
     assert reliability_panel([np.nan, np.nan], [True, False]) is None
     assert reliability([np.nan, 0.5], [True, False]).count.tolist() == [1]
-    assert lines_panel("weights", [], unit="weight") is None
     with pytest.raises(ValueError, match="outside"):
         reliability([1.5], [True])
     with pytest.raises(ValueError, match="one length"):
         reliability([0.5], [])
+
+
+def test_delays_are_drawn_as_shares_with_their_quantiles_and_nothing_without_a_network():
+    assert delays_panel([]) is None
+    counts = DelayCounts(lost=4)
+    assert delays_panel([counts.report("amend")]) is None  # all lost: no delay to draw
+    for delay_ns in (400_000, 400_000, 400_000, 8_000_000):
+        counts.add(delay_ns)
+    panel = delays_panel([counts.report("insert")])
+    assert panel is not None
+    (line,) = panel.figure.data
+    assert sum(line.y) == pytest.approx(100.0)
+    shares = {x: y for x, y in zip(line.x, line.y, strict=True) if y}
+    assert list(shares.values()) == [75.0, 25.0]
+    (fast, slow) = shares
+    assert fast <= 0.4 < 1.5 * fast
+    assert slow <= 8.0 < 1.5 * slow
+    assert "median 0.4" in line.name

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apex_nautilus.cli._arena_report import arena_curves, arena_happenings, arena_tables
+from apex_nautilus.cli._arena_report import (
+    arena_curves,
+    arena_happenings,
+    arena_panels,
+    arena_tables,
+    arena_weights,
+)
 from apex_nautilus.cli._demo.real import RealPart
 from apex_nautilus.cli._demo.simulated import SimulatedPart
 from apex_nautilus.engine.report import ReportTable, write_report
@@ -114,7 +120,9 @@ def write_page(path: Path, simulated: SimulatedPart, real: RealPart, seed: int) 
         title="apex_nautilus: the loop, closed once",
         subtitle=f"Seed {seed}. Three simulated markets in the picture, recorded data in the last tables.",
         curves=arena_curves(simulated.arena),
+        weights=arena_weights(simulated.arena),
         happenings=arena_happenings(simulated.arena),
+        panels=arena_panels(simulated.arena),
         tables=[
             *arena_tables(simulated.arena),
             ReportTable(

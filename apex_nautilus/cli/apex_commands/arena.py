@@ -23,16 +23,26 @@ __all__ = ["command"]
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Take the strategies from here (an aborted run, say) instead of where CONFIG says.",
 )
-@click.option("--no-report", is_flag=True, help="Write no HTML report.")
+@click.option("--no-report", is_flag=True, help="Write no HTML pages.")
+@click.option(
+    "--tearsheet/--no-tearsheet",
+    default=True,
+    show_default=True,
+    help="Write Nautilus's own page of the account beside the report (a second, 5 MB).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of a table.")
-def command(config: Path, run_id: str | None, source: Path | None, no_report: bool, as_json: bool) -> None:
+def command(
+    config: Path, run_id: str | None, source: Path | None, no_report: bool, tearsheet: bool, as_json: bool
+) -> None:
     """Run the arena of CONFIG over recorded order books in Nautilus.
 
     CONFIG is a JSON file (schema apex.arena/1): a market catalog, a catalog of strategies, a span, and slots.
     Paths in it are relative to the file. See docs/arena.md and configs/arena/.
 
     The run works on its own copy of the strategies, in a folder of its own, which then holds the ledger of
-    all births, fills, verdicts and swaps (read it with `apex ledger FOLDER`) and report.html.
+    all births, fills, trades, verdicts and swaps (read it with `apex ledger FOLDER`) and report.html: equity,
+    weights, births, deaths and swaps on one time line, stated probabilities against outcomes, what trading
+    cost, and, with a network, how long orders travelled.
     """
     import msgspec
 
@@ -45,15 +55,18 @@ def command(config: Path, run_id: str | None, source: Path | None, no_report: bo
         settings = load_arena_config(config)
         if source is not None:
             settings = msgspec.structs.replace(settings, strategies=str(source.resolve()))
-        result = run_arena(settings, run_id=run_id)
+        tearsheet = tearsheet and not no_report
+        result = run_arena(settings, run_id=run_id, tearsheet=tearsheet)
     except (ConfigError, MarketDataError, GenomeError, StoreError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or config}: {error.strerror or error}") from None
     report = None
-    if not no_report and result.agents:
+    if not no_report:
+        from apex_nautilus.cli._arena_report import write_arena_report
+
         report = Path(result.root) / "report.html"
-        _write_report(report, result)
+        write_arena_report(report, result, tearsheet=tearsheet)
     if as_json:
         click.echo(json.dumps(_summary(result)))
     else:
@@ -89,12 +102,15 @@ def _summary(result: ArenaResult) -> dict[str, Any]:
 
 
 def _print(result: ArenaResult, report: Path | None) -> None:
-    from apex_nautilus.cli._arena_report import AGENT_HEADERS, agent_rows
+    from apex_nautilus.cli._arena_report import agent_headers, agent_rows
     from apex_nautilus.cli._show import console_of_width, show_table
 
     console = console_of_width()
     show_table(
-        console, f"{Path(result.root).name}: {len(result.agents)} agents", AGENT_HEADERS, agent_rows(result)
+        console,
+        f"{Path(result.root).name}: {len(result.agents)} agents",
+        agent_headers(result),
+        agent_rows(result),
     )
     console.print(
         f"{len(result.deaths)} deaths, {len(result.swaps)} swaps, {len(result.jobs)} jobs, "
@@ -109,23 +125,3 @@ def _print(result: ArenaResult, report: Path | None) -> None:
     console.print(f"kept in {result.root}", soft_wrap=True)
     if report is not None:
         console.print(f"report: {report}", soft_wrap=True)
-
-
-def _write_report(path: Path, result: ArenaResult) -> None:
-    from apex_nautilus.cli._arena_report import (
-        arena_curves,
-        arena_happenings,
-        arena_panels,
-        arena_tables,
-    )
-    from apex_nautilus.engine import write_report
-
-    write_report(
-        path,
-        title=f"Arena {Path(result.root).name}",
-        subtitle=f"{len(result.agents)} agents, {len(result.deaths)} deaths, {len(result.swaps)} swaps",
-        curves=arena_curves(result),
-        happenings=arena_happenings(result),
-        panels=arena_panels(result),
-        tables=arena_tables(result),
-    )

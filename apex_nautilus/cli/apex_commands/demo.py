@@ -99,7 +99,7 @@ def _excerpts(names: dict[str, str]) -> dict[str, list[Path]]:
 
 
 def _tables(console, simulated, real) -> None:
-    from apex_nautilus.cli._arena_report import AGENT_HEADERS, agent_rows
+    from apex_nautilus.cli._arena_report import agent_headers, agent_rows
     from apex_nautilus.cli._demo import page
     from apex_nautilus.cli._show import show_table
 
@@ -108,7 +108,7 @@ def _tables(console, simulated, real) -> None:
 
     show(
         "Simulated arena: every agent began with 200 USDT",
-        AGENT_HEADERS,
+        agent_headers(simulated.arena),
         agent_rows(simulated.arena),
         drop=("genome",),
     )
