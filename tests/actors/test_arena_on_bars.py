@@ -7,41 +7,16 @@ import math
 
 import pytest
 from support.arena_case import catalog
+from support.bars_case import on_bars
 
 from apex_nautilus.actors import load_arena_config, run_arena
 from apex_nautilus.data import import_freqtrade
 from apex_nautilus.data.external import write_external
 from apex_nautilus.engine import ConfigError
 from apex_nautilus.features.external import ExternalSeries
-from apex_nautilus.genome import Constant, Genome, Node, sealed
-from apex_nautilus.genome.schema import BpsStop, Bracket, Feature, Platt, Sizing
 from apex_nautilus.store import CatalogLayout, read_all
 
 BTC, ETH = "BTCUSDT-PERP.BINANCE", "ETHUSDT-PERP.BINANCE"
-
-
-def on_bars(
-    instrument_id: str,
-    clock: str,
-    *,
-    stop_bps: float = 40.0,
-    leverage: float = 2.0,
-    features: tuple[str, ...] = ("bar_return", "bar_volatility"),
-) -> Genome:
-    """Follows the first of its features, sure of itself."""
-    return sealed(
-        Genome(
-            instrument_id=instrument_id,
-            clock=clock,
-            features=features,
-            signal=Node(Feature(0)),
-            confidence=Node(Constant(0.0)),
-            entry_threshold=0.0,
-            calibration=Platt(0.0, math.log(0.6 / 0.4)),
-            bracket=Bracket(stop=BpsStop(stop_bps), max_hold_s=3600.0),
-            sizing=Sizing(max_leverage=leverage),
-        )
-    )
 
 
 @pytest.fixture(scope="module")
