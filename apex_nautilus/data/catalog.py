@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from nautilus_trader.core.datetime import unix_nanos_to_iso8601
-from nautilus_trader.model.data import Bar, OrderBookDelta, TradeTick
 from nautilus_trader.model.enums import BookAction
 from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
@@ -64,7 +63,6 @@ __all__ = [
 ]
 
 _DELTAS, _TRADES, _BARS, _QUOTES = "order_book_deltas", "trade_tick", "bar", "quote_tick"
-_CLASSES = {_DELTAS: OrderBookDelta, _TRADES: TradeTick, _BARS: Bar}
 _ROW_GROUP = 20_000
 _REPLACE_SLACK_NS = 60_000_000_000
 """How far replaced data may reach beyond the new ones: two recordings of one span seldom end at one event."""

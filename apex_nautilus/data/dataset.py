@@ -426,11 +426,6 @@ class DatasetWriter:
         os.close(self._lock)
 
     @property
-    def path_rows(self) -> int:
-        """Path entries so far."""
-        return self._arrays["path_ts_ns"].rows
-
-    @property
     def rows(self) -> int:
         """Rows so far."""
         return self._arrays["ts_ns"].rows

@@ -11,7 +11,7 @@ from apex_nautilus.features.external import ExternalSeries, external_spec
 from apex_nautilus.store import StoreError
 from apex_nautilus.store.external import StoredSeries, list_external, load_external, store_external
 
-__all__ = ["external_names", "read_external", "write_external"]
+__all__ = ["read_external", "write_external"]
 
 
 def read_external(
@@ -83,11 +83,6 @@ def write_external(
         )
     except StoreError as error:
         raise DataError(f"external series {series.name!r}: {error}") from error
-
-
-def external_names(catalog_path: str | os.PathLike[str], instrument_id: str | None = None) -> tuple[str, ...]:
-    """Return the external features that have a series for the market or for this instrument, sorted."""
-    return tuple(sorted({n for n, i in list_external(catalog_path) if i is None or i == instrument_id}))
 
 
 def _joined(

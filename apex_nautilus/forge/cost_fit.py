@@ -18,7 +18,7 @@ from apex_nautilus.forge.impact_fit import (
     sample_books,
 )
 from apex_nautilus.risk import BarCosts, InstrumentSpec
-from apex_nautilus.risk.cost_file import CostFile, FitNote
+from apex_nautilus.risk.cost_file import COSTS_SCHEMA, CostFile, FitNote
 
 __all__ = ["fit_costs"]
 
@@ -89,7 +89,7 @@ def fit_costs(
         egarch=egarch,
     )
     return CostFile(
-        schema="apex.costs/1",
+        schema=COSTS_SCHEMA,
         instrument_id=instrument_id,
         bar_minutes=MINUTES[clock],
         costs=costs,

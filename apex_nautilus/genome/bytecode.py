@@ -65,11 +65,6 @@ class Program:
     warmup: int
 
     @property
-    def stack_size(self) -> int:
-        """Registers beside the columns: what a stack machine would call its deepest stack."""
-        return self.n_slots - self.n_columns
-
-    @property
     def state_size(self) -> int:
         return 2 + RING * self.n_rings + self.n_slots
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from apex_nautilus.genome.errors import GenomeError
-from apex_nautilus.genome.primitives import PRIMITIVES, RAW, WINDOWS
+from apex_nautilus.genome.primitives import PRIMITIVES, WINDOWS
 from apex_nautilus.genome.schema import MAX_CONSTANT, MAX_DEPTH, MAX_NODES, Constant, Feature, Node
 
 _NODE_FIELDS = frozenset({"primitive", "children", "k"})
@@ -189,11 +189,6 @@ def walk(tree: Node) -> Iterator[Node]:
         node = stack.pop()
         yield node
         stack.extend(reversed(node.children))
-
-
-def takes_feature(name: str) -> bool:
-    """Whether primitive `name` works on a feature's history (a windowed one)."""
-    return RAW in PRIMITIVES[name].arguments
 
 
 def tree_to_text(tree: Node, features: tuple[str, ...] | list[str] = ()) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,7 +11,7 @@ from apex_nautilus.risk.bar_costs import BarCosts
 
 __all__ = ["COSTS_SCHEMA", "CostFile", "FitNote", "decode_cost_file", "encode_cost_file"]
 
-COSTS_SCHEMA = "apex.costs/1"
+COSTS_SCHEMA: Final = "apex.costs/1"
 
 
 class FitNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

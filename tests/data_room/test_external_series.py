@@ -12,7 +12,7 @@ from pyarrow import feather
 
 from apex_nautilus.cli.apex import main
 from apex_nautilus.data import DataError, ImportRefused
-from apex_nautilus.data.external import external_names, read_external, write_external
+from apex_nautilus.data.external import read_external, write_external
 from apex_nautilus.data.importers.external_daily import import_daily_factors
 from apex_nautilus.data.importers.external_funding import import_freqtrade_funding
 from apex_nautilus.features.external import ExternalSeries, asof_join
@@ -33,7 +33,7 @@ def test_a_series_comes_back_to_the_bit_and_the_instrument_goes_before_the_marke
     assert (read.published_ns.tolist(), read.age_limit_ns) == ([5], 9)
     assert read.value.tobytes() == own.value.tobytes()
     assert read_external(tmp_path, "funding_rate", "ETHUSDT-PERP.BINANCE").published_ns.tolist() == [1, 2]
-    assert external_names(tmp_path, BTC) == ("funding_rate",)
+    assert list_external(tmp_path) == [("funding_rate", None), ("funding_rate", BTC)]
     with pytest.raises(DataError, match=r"no external series 'vix'.*funding_rate of BTC"):
         read_external(tmp_path, "vix")
 
@@ -130,7 +130,7 @@ def test_the_command_imports_both_kinds(tmp_path):
         )
         assert done.exit_code == 0, done.output
     assert read_external(tmp_path / "c", "vix").published_ns.tolist() == [ns("2024-01-02T00:00:00")]
-    assert external_names(tmp_path / "c", BTC) == ("funding_rate", "vix")
+    assert list_external(tmp_path / "c") == [("funding_rate", BTC), ("vix", None)]
 
 
 def test_all_recorded_factors_import(shared_data, tmp_path):
@@ -139,7 +139,7 @@ def test_all_recorded_factors_import(shared_data, tmp_path):
     ]
     reports = import_daily_factors(files, tmp_path)
     assert all(not r.refused for r in reports)
-    assert external_names(tmp_path) == ("dxy", "fear_greed", "funding_daily_mean", "vix")
+    assert [n for n, _ in list_external(tmp_path)] == ["dxy", "fear_greed", "funding_daily_mean", "vix"]
     assert len(read_external(tmp_path, "fear_greed")) > 2900
     funding = sorted((shared_data / "perp-candles-2025").glob("*-funding_rate.feather"))
     reports = import_freqtrade_funding(funding, tmp_path)

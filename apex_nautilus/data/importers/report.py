@@ -60,11 +60,6 @@ class ImportReport(msgspec.Struct, kw_only=True):
     written: dict[str, int] = msgspec.field(default_factory=dict)
     files: list[str] = msgspec.field(default_factory=list)
 
-    @property
-    def bad_share(self) -> float:
-        """Refused rows over all rows."""
-        return sum(self.refused.values()) / self.rows if self.rows else 0.0
-
 
 class RowLedger:
     """Counts rows by fate and stops an import whose share of bad rows passes the limit.
