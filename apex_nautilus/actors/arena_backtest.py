@@ -181,6 +181,7 @@ def run_arena(
     funding = plan_funding(config.market, config.instrument_ids, config.funding, start_ns=lo, end_ns=hi)
     runs = Path(config.runs)
     run = open_run(config.strategies, runs, run_id or next_run_id(runs, config.name))
+    keeper = None
     try:
         if opened is not None:
             opened()
@@ -218,15 +219,13 @@ def run_arena(
                     if isinstance(actor, ArenaController):
                         actor.abandon()
                 raise
-            if keeper is not None:
-                keeper.write(
-                    run.layout.root / TEARSHEET,
-                    f"Nautilus: {run.run_id}, all agents and treasury on one account",
-                )
     except BaseException:
         run.abort()
         raise
     run.finish()
+    if keeper is not None:
+        title = f"Nautilus: {run.run_id}, all agents and the treasury on one account"
+        keeper.write(run.layout.root / TEARSHEET, title)
     return read_result(run.layout.root)
 
 

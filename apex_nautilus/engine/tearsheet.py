@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 from nautilus_trader.analysis import (
+    PortfolioAnalyzer,
     TearsheetConfig,
     TearsheetDistributionChart,
     TearsheetDrawdownChart,
@@ -49,7 +50,7 @@ _LONG, _SHORT = SimpleNamespace(entry=OrderSide.BUY), SimpleNamespace(entry=Orde
 class TearsheetKeeper:
     """Listens to a backtest and writes its tearsheet.
 
-    Life cycle: made before the engine runs, `write` after it ended and before it is disposed of.
+    Life cycle: made before the engine runs, `write` after it ended, also when it was disposed of.
 
     Parameters
     ----------
@@ -60,6 +61,9 @@ class TearsheetKeeper:
 
     def __init__(self, engine: BacktestEngine, quote: str) -> None:
         self._engine = engine
+        self._analyzer = PortfolioAnalyzer()
+        for statistic in engine.portfolio.analyzer._statistics.values():
+            self._analyzer.register_statistic(statistic)
         self._currency = Currency.from_str(quote)
         self._closed_ns, self._profits, self._returns = array("q"), array("d"), array("d")
         self._longs = 0
@@ -86,7 +90,7 @@ class TearsheetKeeper:
 
     def write(self, path: str | os.PathLike[str], title: str) -> None:
         """Write the page; the file appears when it is complete and needs no network."""
-        analyzer = self._engine.portfolio.analyzer
+        analyzer = self._analyzer
         daily = self._daily_returns()
         by_position = self._position_returns()
         start, end = (Money(total, self._currency) for total in self._totals())
