@@ -16,6 +16,7 @@ from apex_nautilus.data.external import read_external, write_external
 from apex_nautilus.data.importers.external_daily import import_daily_factors
 from apex_nautilus.data.importers.external_funding import import_freqtrade_funding
 from apex_nautilus.features.external import ExternalSeries, asof_join
+from apex_nautilus.store.external import list_external
 
 BTC = "BTCUSDT-PERP.BINANCE"
 
