@@ -96,7 +96,7 @@ def timeline(
     ----------
     curves : drawn in the first part, in `unit`.
     weights : drawn below them, in the colours of their groups; the part is left out where there are none.
-    happenings : drawn at the bottom, a lane each. Of very many, evenly spaced ones of each kind.
+    happenings : drawn at the bottom, each in its lane. Of a kind with very many, evenly spaced ones.
     unit : of the curves.
     """
     lanes = list(dict.fromkeys(h.lane for h in happenings))
@@ -114,14 +114,18 @@ def timeline(
     )
     groups = list(dict.fromkeys(c.group or c.name for c in (*curves, *weights) if not c.aside))
     shown: set[str] = set()
-    drawn = max(200, min(_POINTS // 8, _POINTS // max(len(curves) + len(weights), 1)))
+    drawn = max(20, min(_POINTS // 8, _POINTS // max(len(curves) + len(weights), 1)))
     for row, part in ((1, curves), (2, weights)):
         for curve in part:
             group = curve.group or curve.name
             figure.add_trace(_line(curve, groups, drawn, is_first=group not in shown), row=row, col=1)
             shown.add(group)
-    for kind in dict.fromkeys(h.kind for h in happenings):
-        figure.add_trace(_markers(kind, happenings), row=len(heights), col=1)
+    by_kind: dict[str, list[Happening]] = {}
+    for happening in happenings:
+        by_kind.setdefault(happening.kind, []).append(happening)
+    shares = _shares({kind: len(chosen) for kind, chosen in by_kind.items()}, _HAPPENINGS)
+    for kind, chosen in by_kind.items():
+        figure.add_trace(_markers(kind, chosen, shares[kind]), row=len(heights), col=1)
     figure.update_yaxes(title_text=f"equity ({unit})", row=1, col=1)
     if weights:
         figure.update_yaxes(title_text="weight", rangemode="tozero", row=2, col=1)
@@ -133,18 +137,29 @@ def timeline(
     figure.update_xaxes(type="date", showline=True, linecolor="#c9d0da")
     figure.update_xaxes(title_text="engine time (UTC)", row=len(heights), col=1)
     figure.update_yaxes(automargin=True, showline=True, linecolor="#c9d0da")
-    top = figure.layout[f"yaxis{len(heights) if len(heights) > 1 else ''}"].domain[1]  # pyright: ignore
     legend = {"orientation": "h", "x": 0, "yanchor": "bottom", "font": {"size": 11}, "tracegroupgap": 0}
+    drawing = sum(heights) + 44.0 * (len(heights) - 1)
+    top = 70 if len(groups) <= 8 else 105
     figure.update_layout(
         template="plotly_white",
-        height=sum(heights) + 44.0 * (len(heights) - 1) + 130.0,
-        margin={"l": 55, "r": 15, "t": 70, "b": 50},
+        height=drawing + top + 50 + (40 if lanes else 0),
+        margin={"l": 55, "r": 15, "t": top, "b": 50},
         legend={**legend, "y": 1.01, "maxheight": 66},
-        legend2={**legend, "y": top + 0.002},
+        legend2={**legend, "y": -62.0 / drawing, "yanchor": "top"},
         hovermode="closest",
         dragmode="zoom",
+        modebar={"remove": ["select2d", "lasso2d", "autoScale2d"]},
     )
     return figure
+
+
+def _shares(counts: dict[str, int], most: int) -> dict[str, int]:
+    """How many of each kind are drawn when there is room for `most`: all of a rare one, of the others alike
+    many."""
+    shares: dict[str, int] = {}
+    for kind in sorted(counts, key=lambda kind: counts[kind]):
+        shares[kind] = min(counts[kind], (most - sum(shares.values())) // (len(counts) - len(shares)))
+    return shares
 
 
 def _line(curve: Curve, groups: list[str], drawn: int, *, is_first: bool) -> go.Scatter:
@@ -170,11 +185,9 @@ def _line(curve: Curve, groups: list[str], drawn: int, *, is_first: bool) -> go.
     )
 
 
-def _markers(kind: str, happenings: Sequence[Happening]) -> go.Scatter:
-    chosen = [h for h in happenings if h.kind == kind]
-    share = max(1, _HAPPENINGS * len(chosen) // len(happenings))
+def _markers(kind: str, chosen: Sequence[Happening], share: int) -> go.Scatter:
     name = kind.replace("_", " ")
-    if len(happenings) > _HAPPENINGS and len(chosen) > share:
+    if len(chosen) > share:
         name += f" ({share:,} of {len(chosen):,} shown)"
         chosen = [chosen[i * len(chosen) // share] for i in range(share)]
     symbol, colour = _SYMBOLS.get(kind, ("circle", "#444444"))
