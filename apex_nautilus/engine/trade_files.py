@@ -3,13 +3,15 @@
 =================================  =========================================================================
 ``settings_<session>.json``        what the session ran with, written once, before the first order
 ``trades_<session>.csv``           one line an execution, and nothing else
-``<desk>_<YYYY-MM-DD>.jsonl``      one line an order event of the desk on that UTC day, executions included
+``funding_<session>.csv``          one line a funding payment; there from the first one on
+``<desk>_<YYYY-MM-DD>.jsonl``      one line an order event of the desk on that UTC day, executions included,
+                                   and one a funding payment
 =================================  =========================================================================
 
 A line is one write to the operating system, made before the next event is looked at: a process that is killed
 loses nothing. It is flushed to the disk every `sync_every` lines and at the end. A last line that is torn is
 cut off when the file is taken up again, and passed over by the reader. An execution that is told twice, as
-venues do after a reconnection, is written once.
+venues do after a reconnection, is written once; so is a payment.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import fcntl
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -32,9 +34,11 @@ from apex_nautilus.store import StoreError, check_name, fsync_directory, write_a
 __all__ = [
     "TRADE_LOG_SCHEMA",
     "Execution",
+    "Payment",
     "TradeFiles",
     "read_events",
     "read_executions",
+    "read_payments",
     "read_settings",
     "sessions",
     "time_text",
@@ -98,14 +102,44 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
         return self.quantity * self.price * (-1 if self.side == "BUY" else 1)
 
 
-_COLUMNS = ("time", *Execution.__struct_fields__)
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """What one position paid or received at a funding settlement. Numbers keep the digits they came with.
+
+    Attributes
+    ----------
+    ts_ns : the settlement, nanoseconds since 1970 UTC.
+    session, desk : whose.
+    account_id, strategy_id, instrument_id, position_id : str
+    quantity : signed position, base units (contracts).
+    mark, rate : price at which it counted, share of the notional.
+    funding : what was received, negative when paid.
+    currency : of `funding`.
+    """
+
+    ts_ns: int
+    session: str
+    desk: str
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    position_id: str
+    quantity: Decimal
+    mark: Decimal
+    rate: Decimal
+    funding: Decimal
+    currency: str
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells one payment from another."""
+        return self.instrument_id, self.strategy_id, self.ts_ns
 
 
 class TradeFiles:
     """Writes the files of one session.
 
-    Life cycle: open (what a killed session left is taken up), `execution` and `event` any number of times,
-    `close`.
+    Life cycle: open (what a killed session left is taken up), `execution`, `payment` and `event` any number
+    of times, `close`.
 
     Parameters
     ----------
@@ -138,15 +172,9 @@ class TradeFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_settings(settings)
         self.csv_path = self.folder / f"trades_{session}.csv"
-        self._csv = _Appended(self.csv_path)
+        self._csv = _Table(self.csv_path, Execution)
+        self._funding: _Table | None = None
         self._days: dict[int, _Appended] = {}
-        try:
-            self._known = {one.key for one in read_executions(self.csv_path)}
-            if self._csv.size == 0:
-                self._csv.append(_row(_COLUMNS))
-        except BaseException:
-            self._csv.close()
-            raise
         fsync_directory(self.folder)
 
     def execution(self, one: Execution) -> bool:
@@ -157,13 +185,14 @@ class TradeFiles:
         OSError
             The disk is full or failing; nothing of the line stays, and it may be written again.
         """
-        if one.key in self._known:
-            return False
-        values = msgspec.structs.asdict(one)
-        values["reconciliation"] = int(one.reconciliation)
-        self._csv.append(_row((time_text(one.ts_ns), *values.values())), self._sync_every)
-        self._known.add(one.key)
-        return True
+        return self._csv.add(one, self._sync_every)
+
+    def payment(self, one: Payment) -> bool:
+        """Write a funding payment's line; as `execution`."""
+        if self._funding is None:
+            self._funding = _Table(self.folder / f"funding_{self.session}.csv", Payment)
+            fsync_directory(self.folder)
+        return self._funding.add(one, self._sync_every)
 
     def event(self, ts_ns: int, kind: str, fields: Mapping[str, Any]) -> None:
         """Write an order event's line into the file of its day; raises OSError as `execution` does."""
@@ -173,13 +202,17 @@ class TradeFiles:
 
     def flush(self) -> None:
         """Flush everything to the disk."""
-        for file in (self._csv, *self._days.values()):
+        for file in self._files():
             file.sync()
 
     def close(self) -> None:
         """Flush and close; may be repeated."""
-        for file in (self._csv, *self._days.values()):
+        for file in self._files():
             file.close()
+
+    def _files(self) -> list[_Appended]:
+        tables = [table.file for table in (self._csv, self._funding) if table is not None]
+        return [*tables, *self._days.values()]
 
     def _day(self, day: int) -> _Appended:
         file = self._days.get(day)
@@ -258,6 +291,32 @@ class _Appended:
             self._descriptor = -1
 
 
+class _Table:
+    """A CSV file of one kind of line, each of them once."""
+
+    def __init__(self, path: Path, kind: type[Execution] | type[Payment]) -> None:
+        self.file = _Appended(path)
+        try:
+            self._known = {one.key for one in _read(path, kind)}
+            if self.file.size == 0:
+                self.file.append(_row(_columns(kind)))
+        except BaseException:
+            self.file.close()
+            raise
+
+    def add(self, one: Execution | Payment, sync_every: int) -> bool:
+        if one.key in self._known:
+            return False
+        values = [int(v) if isinstance(v, bool) else v for v in msgspec.structs.astuple(one)]
+        self.file.append(_row((time_text(one.ts_ns), *values)), sync_every)
+        self._known.add(one.key)
+        return True
+
+
+def _columns(kind: type[Execution] | type[Payment]) -> tuple[str, ...]:
+    return ("time", *kind.__struct_fields__)
+
+
 def _whole(descriptor: int) -> int:
     """Bytes up to the end of the last whole line, found from the end."""
     size = os.fstat(descriptor).st_size
@@ -332,6 +391,18 @@ def read_executions(path: str | os.PathLike[str]) -> Iterator[Execution]:
     StoreError
         The file has other columns, or a whole line is no execution; the message names the line.
     """
+    return _read(path, Execution)
+
+
+def read_payments(path: str | os.PathLike[str]) -> Iterator[Payment]:
+    """The funding payments of one ``funding_<session>.csv``; as `read_executions`. None where there is no
+    file: nothing was paid."""
+    return _read(path, Payment) if os.path.exists(path) else iter(())
+
+
+def _read[T: (Execution, Payment)](path: str | os.PathLike[str], kind: type[T]) -> Iterator[T]:
+    columns = _columns(kind)
+    readers = [(field.name, _FROM_TEXT[field.type]) for field in msgspec.structs.fields(kind)]
     with open(path, "rb") as file:
         for number, raw in enumerate(file, start=1):
             if not raw.endswith(b"\n"):
@@ -339,31 +410,36 @@ def read_executions(path: str | os.PathLike[str]) -> Iterator[Execution]:
             try:
                 (row,) = csv.reader([raw.decode()])
                 if number == 1:
-                    if tuple(row) != _COLUMNS:
-                        raise ValueError(f"columns are {row}, expected {list(_COLUMNS)}")
+                    if tuple(row) != columns:
+                        raise ValueError(f"columns are {row}, expected {list(columns)}")
                     continue
-                yield _execution(row)
+                yield kind(**_parsed(row, readers))
             except (ValueError, InvalidOperation, csv.Error) as error:
-                raise StoreError(f"{path}: line {number} is no execution ({error})") from None
+                raise StoreError(f"{path}: line {number} is no {kind.__name__.lower()} ({error})") from None
 
 
-def _execution(row: list[str]) -> Execution:
-    if len(row) != len(_COLUMNS):
-        raise ValueError(f"{len(row)} fields, expected {len(_COLUMNS)}")
-    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-    if values.pop("time") != time_text(int(values["ts_ns"])):
+_FROM_TEXT: dict[Any, Callable[[str], Any]] = {
+    int: int,
+    str: str,
+    Decimal: Decimal,
+    bool: lambda text: bool(int(text)),
+}
+
+
+def _parsed(row: list[str], readers: list[tuple[str, Callable[[str], Any]]]) -> dict[str, Any]:
+    if len(row) != len(readers) + 1:
+        raise ValueError(f"{len(row)} fields, expected {len(readers) + 1}")
+    values = {name: read(text) for (name, read), text in zip(readers, row[1:], strict=True)}
+    if row[0] != time_text(values["ts_ns"]):
         raise ValueError("time and ts_ns differ")
-    values["ts_ns"] = int(values["ts_ns"])
-    for name in ("quantity", "price", "commission"):
-        values[name] = Decimal(values[name])
-    values["reconciliation"] = bool(int(values["reconciliation"]))
-    return Execution(**values)
+    return values
 
 
 def read_events(
     folder: str | os.PathLike[str], desk: str, *, session: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The order events of a desk, day by day, in the order written; a torn last line is passed over.
+    """The order events and funding payments of a desk, day by day, in the order written; a torn last line is
+    passed over.
 
     Raises
     ------

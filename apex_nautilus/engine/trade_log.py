@@ -1,4 +1,5 @@
-"""The trade logger: an audit trail made of order events, beside whatever the strategies and ledgers say.
+"""The trade logger: an audit trail made of order events and funding payments, beside whatever the strategies
+and ledgers say.
 
 It listens to the message bus, in a backtest as in a live node, and asks no cache, no portfolio and no
 strategy: what it writes is what was told. See `trade_files` for the files.
@@ -18,13 +19,14 @@ from nautilus_trader.common.config import ActorConfig, ImportableActorConfig
 from nautilus_trader.model.enums import liquidity_side_to_str, order_side_to_str, order_type_to_str
 from nautilus_trader.model.events import OrderEvent, OrderFilled
 
-from apex_nautilus.engine.trade_files import Execution, TradeFiles
+from apex_nautilus.engine.records import FUNDING_TOPIC, FundingPayment
+from apex_nautilus.engine.trade_files import Execution, Payment, TradeFiles
 
 __all__ = ["LOG_FOLDER", "TradeLogger", "TradeLoggerConfig", "trade_log_config"]
 
 LOG_FOLDER = Path("logs", "paper_trading")
 """Where the log lies in the folder of a run."""
-_TOPIC = "events.order.*"
+_TOPICS = ("events.order.*", f"{FUNDING_TOPIC}.*")
 # Ids that Nautilus draws at random, and times of this process: neither belongs to what happened.
 _DROPPED = frozenset(("type", "event_id", "init_id", "ts_init", "ts_event", "info", "trader_id"))
 
@@ -54,7 +56,7 @@ class TradeLoggerConfig(ActorConfig, frozen=True, kw_only=True):
 
 
 class TradeLogger(Actor):
-    """Writes every order event of the node, and every execution once.
+    """Writes every order event and funding payment of the node, and every execution once.
 
     A line that a full disk refuses is kept and written before the next one; the node trades on and the log
     says so.
@@ -64,7 +66,7 @@ class TradeLogger(Actor):
         super().__init__(config)
         self._settings = config
         self._files: TradeFiles | None = None
-        self._waiting: list[OrderEvent] = []
+        self._waiting: list[OrderEvent | FundingPayment] = []
         self._is_half_written = False  # the first that waits is in the CSV file already
 
     def on_start(self) -> None:
@@ -73,7 +75,8 @@ class TradeLogger(Actor):
         self._files = TradeFiles(
             config.folder, config.session, config.desk, config.settings, sync_every=config.sync_every
         )
-        self.msgbus.subscribe(topic=_TOPIC, handler=self._on_order_event)
+        for topic in _TOPICS:
+            self.msgbus.subscribe(topic=topic, handler=self._on_event)
 
     def on_stop(self) -> None:
         """Flush. What strategies do while the node stops is still written."""
@@ -84,31 +87,58 @@ class TradeLogger(Actor):
     def on_dispose(self) -> None:
         """Close the files."""
         if self._files is not None:
-            self.msgbus.unsubscribe(topic=_TOPIC, handler=self._on_order_event)
+            for topic in _TOPICS:
+                self.msgbus.unsubscribe(topic=topic, handler=self._on_event)
             self._write([])
             self._files.close()
             self._files = None
 
-    def _on_order_event(self, event: OrderEvent) -> None:
+    def _on_event(self, event: OrderEvent | FundingPayment) -> None:
         self._write([event])
 
-    def _write(self, fresh: list[OrderEvent]) -> None:
+    def _write(self, fresh: list[OrderEvent | FundingPayment]) -> None:
         self._waiting += fresh
         files = self._files
         while files is not None and self._waiting:
             event = self._waiting[0]
             try:
-                if isinstance(event, OrderFilled) and not self._is_half_written:
-                    if not files.execution(self._execution(event)):
-                        self._waiting.pop(0)  # told again
-                        continue
-                    self._is_half_written = True
-                files.event(event.ts_event, type(event).__name__, _fields(event))
+                if not self._is_half_written and not self._in_table(files, event):
+                    self._waiting.pop(0)  # told again
+                    continue
+                if isinstance(event, FundingPayment):
+                    files.event(event.ts_ns, "FundingPaid", _payment_fields(event))
+                else:
+                    files.event(event.ts_event, type(event).__name__, _fields(event))
             except OSError as error:
                 self.log.error(f"{len(self._waiting)} events wait to be logged in {files.folder}: {error}")
                 return
             self._is_half_written = False
             self._waiting.pop(0)
+
+    def _in_table(self, files: TradeFiles, event: OrderEvent | FundingPayment) -> bool:
+        """Write the line of an execution or a payment; False where it was written before."""
+        if isinstance(event, OrderFilled):
+            self._is_half_written = files.execution(self._execution(event))
+            return self._is_half_written
+        if isinstance(event, FundingPayment):
+            self._is_half_written = files.payment(self._payment(event))
+            return self._is_half_written
+        return True
+
+    def _payment(self, event: FundingPayment) -> Payment:
+        numbers = {name: Decimal(repr(getattr(event, name))) for name in ("quantity", "mark", "rate")}
+        return Payment(
+            ts_ns=event.ts_ns,
+            session=self._settings.session,
+            desk=self._settings.desk,
+            account_id=event.account_id,
+            strategy_id=event.strategy_id,
+            instrument_id=event.instrument_id,
+            position_id=event.position_id,
+            funding=Decimal(repr(event.amount)),
+            currency=event.currency,
+            **numbers,
+        )
 
     def _execution(self, event: OrderFilled) -> Execution:
         return Execution(
@@ -175,6 +205,12 @@ def _portable(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     return "" if value is None else value.value
+
+
+def _payment_fields(event: FundingPayment) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(event)
+    del fields["ts_ns"]  # a column of every line
+    return fields
 
 
 def _fields(event: OrderEvent) -> dict[str, Any]:

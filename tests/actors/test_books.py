@@ -26,6 +26,7 @@ from support.arena_case import (
     catalog,
     controller_of,
     doomed,
+    funding,
     genome,
     path,
     simulate,
@@ -36,19 +37,11 @@ from apex_nautilus.actors.books import Books, rebuild_books
 from apex_nautilus.actors.roster import Roster, Slot
 from apex_nautilus.actors.watchtower import past_returns
 from apex_nautilus.cli.apex_commands.ledger import command
-from apex_nautilus.engine.funding import FundingModule, FundingModuleConfig
-from apex_nautilus.engine.funding_rates import Settlement
 from apex_nautilus.store import CatalogLayout, LedgerError, LedgerRecord, LedgerWriter, read_ledger
 
 SLOTS = {"btc-1": BTC_ID, "btc-2": BTC_ID, "eth-1": ETH_ID}
 CONTEST = {"confidence": 0.9, "min_trades": 4, "min_shadow_s": 5.0, "idle_expiry_s": 0.0, "every_s": 5.0}
 _S = 10**9
-
-
-def module(*rates: tuple[float, float]) -> FundingModule:
-    """Of all instruments: (seconds since the start, rate)."""
-    settlements = [Settlement(START_NS + round(s * _S), rate) for s, rate in rates]
-    return FundingModule(FundingModuleConfig(settlements=dict.fromkeys((BTC_ID, ETH_ID), settlements)))
 
 
 @dataclass
@@ -104,7 +97,7 @@ def busy(root: Path, **changes) -> Life:
     life.engine = simulate(
         arena_config(layout, SLOTS, contest=CONTEST),
         {i: path(70, bps_per_s=6.0, seed=k) for k, i in enumerate((BTC_ID, ETH_ID))},
-        modules=[module(*((s, 2e-4 * (-1) ** s * (1 + s % 5)) for s in range(3, 70, 3)))],
+        modules=[funding(*((s, 2e-4 * (-1) ** s * (1 + s % 5)) for s in range(3, 70, 3)))],
         before=[watch(life), *changes.get("before", ())],
     )
     return life
@@ -201,7 +194,7 @@ def test_a_payment_that_ruins_ends_the_agent_at_the_settlement(tmp_path):
     engine = simulate(
         arena_config(layout, {"btc-1": BTC_ID}, mark_s=60.0),
         {BTC_ID: path(20)},
-        modules=[module((7.1, 5.0))],
+        modules=[funding((7.1, 5.0))],
     )
     engine.dispose()
     ((when, verdict),) = read_result(tmp_path).deaths
@@ -217,7 +210,7 @@ def test_a_payment_that_no_ledger_has_stops_entries_and_the_line_says_what_diffe
     engine = simulate(
         arena_config(layout, {"btc-1": BTC_ID, "btc-2": BTC_ID}, limits={"decay_psr": 0.0}),
         {BTC_ID: path(40, wave_bps=3.0)},
-        modules=[module((15.5, 1e-3))],
+        modules=[funding((15.5, 1e-3))],
         before=[lambda arena: setattr(arena, "_on_funding", lambda payment: None)],
     )
     lost = -sum(

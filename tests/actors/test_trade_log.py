@@ -6,10 +6,22 @@ from collections import Counter, defaultdict
 from decimal import Decimal
 
 import pytest
-from support.arena_case import BTC_ID, account_cash, arena_config, catalog, doomed, genome, path, simulate
+from support.arena_case import (
+    BTC_ID,
+    account_cash,
+    arena_config,
+    catalog,
+    doomed,
+    funding,
+    genome,
+    path,
+    simulate,
+)
 
 from apex_nautilus.actors import read_result
 from apex_nautilus.engine import TradeLogger, TradeLoggerConfig, read_events, read_executions, read_settings
+from apex_nautilus.engine.trade_files import read_payments
+from apex_nautilus.store import CatalogLayout, read_all
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +39,7 @@ def run(tmp_path_factory):
         arena_config(layout, {"btc-1": BTC_ID, "btc-2": BTC_ID}, limits={"decay_psr": 0.0, "drawdown": 0.5}),
         {BTC_ID: path(60, bps_per_s=3.0, wave_bps=8.0)},
         actors=[logger],
+        modules=[funding(*((float(s), 3e-4 * (-1) ** s) for s in range(2, 60, 5)))],
     )
     cash = account_cash(engine)
     engine.dispose()
@@ -47,9 +60,27 @@ def test_every_fill_of_the_ledger_is_one_line_and_no_other_is(run):
     assert [e.ts_ns for e in executions] == sorted(e.ts_ns for e in executions)
 
 
+def test_every_payment_of_the_ledger_is_one_line_and_no_other_is(run):
+    root, _, _ = run
+    paid = list(read_payments(root / "logs" / "funding_s1.csv"))
+    agents = {a.birth.agent: a.birth.strategy_id for a in read_result(root).agents.values()}
+    told = [
+        (line.ts_ns, agents[line.fields["agent"]], line.fields["position"], line.fields["amount"])
+        for line in read_all(CatalogLayout(root).ledger, kinds=("funding",))
+    ]
+    assert len(told) > 10
+    assert sorted((p.ts_ns, p.strategy_id, float(p.quantity), float(p.funding)) for p in paid) == sorted(told)
+    events = [e for e in read_events(root / "logs", "arena") if e["event"] == "FundingPaid"]
+    assert [(e["ts_ns"], e["strategy_id"], e["amount"]) for e in events] == [
+        (p.ts_ns, p.strategy_id, float(p.funding)) for p in paid
+    ]
+
+
 def test_cash_of_each_agent_and_of_the_account_follows_from_the_log_alone(run):
     root, executions, account = run
     cash: dict[str, Decimal] = defaultdict(Decimal)
+    for p in read_payments(root / "logs" / "funding_s1.csv"):
+        cash[p.strategy_id] += p.funding
     held: dict[str, Decimal] = defaultdict(Decimal)
     for e in executions:
         cash[e.strategy_id] += e.cash - e.commission

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from apex_nautilus.cli.apex_commands.trades import command
 from apex_nautilus.engine import LOG_FOLDER
-from apex_nautilus.engine.trade_files import Execution, TradeFiles
+from apex_nautilus.engine.trade_files import Execution, Payment, TradeFiles
 
 
 @pytest.fixture
@@ -73,8 +73,41 @@ def test_executions_are_chosen_and_added_up(run):
         "net quantity": "0.000",
         "cash": "0.1000",
         "commission": "0.0010 USDT",
+        "funding": "0 USDT",
     }
     assert "no executions" in invoke(run, "--instrument", "ETHUSDT-LINEAR.SIM")
+
+
+def test_funding_is_listed_and_part_of_the_totals(run):
+    assert "no funding payments" in invoke(run, "--funding")
+    files = TradeFiles(run / LOG_FOLDER, "s1", "arena", {})
+    for k, (strategy, amount) in enumerate([("A-1", "-0.05"), ("B-1", "0.07407420"), ("A-1", "0.01000001")]):
+        files.payment(
+            Payment(
+                ts_ns=1_700_000_000 * 10**9 + k,
+                session="s1",
+                desk="arena",
+                account_id="SIM-001",
+                strategy_id=strategy,
+                instrument_id="BTCUSDT-LINEAR.SIM",
+                position_id="P",
+                quantity=Decimal("0.01"),
+                mark=Decimal("60000.1"),
+                rate=Decimal("0.0001"),
+                funding=Decimal(amount),
+                currency="USDT",
+            )
+        )
+    files.close()
+    rows = [json.loads(line) for line in invoke(run, "--funding", "--json").splitlines()]
+    assert [row["funding"] for row in rows] == ["-0.05 USDT", "0.07407420 USDT", "0.01000001 USDT"]
+    assert rows[0]["mark"] == "60000.1"
+    totals = [json.loads(line) for line in invoke(run, "--totals", "--json").splitlines()]
+    assert {row["strategy"]: row["funding"] for row in totals} == {
+        "A-1": "-0.03999999 USDT",
+        "B-1": "0.07407420 USDT",
+    }
+    assert "give one of them" in invoke(run, "--totals", "--funding", code=2)
 
 
 def test_a_folder_without_a_log_and_a_session_that_is_not_there_are_told(run, tmp_path_factory):

@@ -178,7 +178,9 @@ def test_a_named_instrument_without_rates_is_refused_before_anything_runs(folder
     (tmp_path / "btc.json").write_bytes((folder / "btc.json").read_bytes())
     agents = [{"slot": "btc-1", "instrument_id": BTC, "genome": "btc.json"}]
     config = load_config(write(tmp_path, agents=agents, funding=[BTC]))
-    with pytest.raises(MarketDataError, match=r"holds no funding rates of BTCUSDT-PERP\.BINANCE; import them"):
+    with pytest.raises(
+        MarketDataError, match=r"holds no funding rates of BTCUSDT-PERP\.BINANCE; import them"
+    ):
         run_backtest(config)
     assert not (tmp_path / "runs").exists()
     stored = run_backtest(

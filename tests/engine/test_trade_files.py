@@ -16,10 +16,12 @@ from trade_writer import START_NS, execution
 
 from apex_nautilus.engine.trade_files import (
     Execution,
+    Payment,
     TradeFiles,
     _Appended,
     read_events,
     read_executions,
+    read_payments,
     read_settings,
     sessions,
 )
@@ -71,6 +73,42 @@ def test_an_execution_is_written_once_in_one_life_and_in_the_next(tmp_path):
     assert files.execution(execution(2, client_order_id="O-9"))
     files.close()
     assert len(list(read_executions(tmp_path / "trades_s1.csv"))) == 4
+
+
+def payment(number: int, **changes) -> Payment:
+    fields = {
+        "ts_ns": START_NS + number * 8 * 3600 * 10**9,
+        "session": "s1",
+        "desk": "btc",
+        "account_id": "SIM-001",
+        "strategy_id": "S-1",
+        "instrument_id": "BTCUSDT-LINEAR.SIM",
+        "position_id": "P-1",
+        "quantity": Decimal("-0.010"),
+        "mark": Decimal("60000.1"),
+        "rate": Decimal("0.000123456789"),
+        "funding": Decimal("0.07407420"),
+        "currency": "USDT",
+    }
+    return Payment(**fields | changes)
+
+
+def test_payments_lie_in_a_file_of_their_own_once_each_from_the_first_one_on(tmp_path):
+    path = tmp_path / "funding_s1.csv"
+    files = opened(tmp_path)
+    assert not path.exists()
+    assert list(read_payments(path)) == []
+    assert [files.payment(payment(k)) for k in (0, 1, 0)] == [True, True, False]
+    files.close()
+    os.truncate(path, path.stat().st_size - 3)  # a torn last line
+    files = opened(tmp_path)
+    assert [files.payment(payment(k)) for k in (0, 1, 2)] == [False, True, True]
+    assert files.payment(payment(2, strategy_id="S-2"))  # another agent at the same settlement
+    files.close()
+    assert list(read_payments(path)) == [*map(payment, range(3)), payment(2, strategy_id="S-2")]
+    path.write_text(path.read_text().replace("0.07407420", "much", 1))
+    with pytest.raises(StoreError, match="line 2 is no payment"):
+        list(read_payments(path))
 
 
 def test_cash_is_exact(tmp_path):

@@ -26,6 +26,8 @@ from nautilus_trader.trading.config import ImportableControllerConfig
 from apex_nautilus.actors.arena import ArenaController
 from apex_nautilus.engine.feed_hub import FeedHub, FeedHubConfig
 from apex_nautilus.engine.fill_model import TouchFillModel
+from apex_nautilus.engine.funding import FundingModule, FundingModuleConfig
+from apex_nautilus.engine.funding_rates import Settlement
 from apex_nautilus.genome import (
     BpsStop,
     Bracket,
@@ -223,6 +225,12 @@ def simulate(
         call(controller_of(engine))
     engine.run()
     return engine
+
+
+def funding(*rates: tuple[float, float]) -> FundingModule:
+    """A module of the venue that settles, for every instrument, at (seconds since the start, rate)."""
+    settlements = [Settlement(START_NS + round(s * 1e9), rate) for s, rate in rates]
+    return FundingModule(FundingModuleConfig(settlements=dict.fromkeys(_BASES, settlements)))
 
 
 def controller_of(engine: BacktestEngine) -> ArenaController:
