@@ -126,6 +126,7 @@ def money(books: Books) -> tuple[float, dict[str, tuple]]:
 
 def test_ledgers_and_account_agree_at_every_mark_with_funding_in_both(life):
     result = read_result(life.root)
+    assert result.finish is not None
     paid = [line for line in lines_of(life.root) if line.kind == "funding"]
     assert len(paid) > 20
     assert len(result.deaths) >= 1
@@ -242,7 +243,9 @@ def test_books_made_again_from_the_journal_are_the_living_ones_to_the_last_bit(l
         (books,) = rebuild_books(lines[: snapshot.lines])
         assert money(books) == (snapshot.treasury, snapshot.agents)
     (books,) = rebuild_books(lines)
-    assert books.cash == read_result(life.root).finish.ledger_cash
+    finish = read_result(life.root).finish
+    assert finish is not None
+    assert books.cash == finish.ledger_cash
     held = {p.instrument_id.value: float(p.signed_decimal_qty()) for p in life.engine.cache.positions_open()}
     assert {i for i, _ in books.positions().items()} <= held.keys()
 
