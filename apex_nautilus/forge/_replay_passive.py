@@ -94,16 +94,32 @@ def is_reached(market, state, event: int) -> bool:
 
 
 @kernel
+def place_legs(market, state, event: int) -> None:
+    """Place the legs on the book on which the entry was filled; unlike the decision's, it may be beyond
+    them.
+
+    A stop that is passed already is refused, and the position is closed at the next book. A take-profit that
+    is passed already takes liquidity at once.
+    """
+    touch = market.bid[event] if state.side > 0 else market.ask[event]
+    if (touch - state.stop) * state.side <= 0.0:
+        state.is_stop_refused = 1
+        state.close_event = min(state.close_event, event + 1)
+    elif (touch - state.take_profit) * state.side >= 0.0:
+        state.next_event = event
+
+
+@kernel
 def match(market, rules, state, result, event: int, latency_ns: int) -> None:
     """Let the venue match what rests against the book of `event`."""
     if state.rest == REST_ORDER_OUT and state.is_in_book != 0 and is_reached(market, state, event):
         state.rest = REST_NONE
         result.n_rested += 1
-        # The legs are placed on this very book, which may be beyond the stop already.
         open_position(
-            market, rules, state, state.rest_side, event, market.ts_ns[event], event, state.rest_price, 0.0,
-            rules.maker_fee, latency_ns,
+            market, rules, state, state.rest_side, event, market.ts_ns[event], event + 1, state.rest_price,
+            0.0, rules.maker_fee, latency_ns,
         )  # fmt: skip
+        place_legs(market, state, event)
 
 
 @kernel
@@ -126,9 +142,10 @@ def settle(market, rules, state, result, event: int, last_event: int, latency_ns
             state.rest = REST_NONE
             result.n_crossed += 1
             open_position(
-                market, rules, state, side, event, now_ns, event, price, side * (price - middle),
+                market, rules, state, side, event, now_ns, event + 1, price, side * (price - middle),
                 rules.taker_fee, latency_ns,
             )  # fmt: skip
+            place_legs(market, state, event)
         elif inserts and not is_reached(market, state, event):
             state.is_in_book = 1
         else:

@@ -71,12 +71,19 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
         if side * (closing - position["stop"]) <= 0:
             close(event, market(event, -side, position["quantity"]), "stop", rules["taker_fee"])
         elif side * (closing - position["take_profit"]) >= 0:
-            if event == position["entry_event"]:  # placed when the touch was beyond it already
-                close(event, market(event, -side, position["quantity"]), "take_profit", rules["taker_fee"])
-            else:
-                close(event, position["take_profit"], "take_profit", rules["maker_fee"])
+            close(event, position["take_profit"], "take_profit", rules["maker_fee"])
+        elif position["refused"]:
+            close(event, market(event, -side, position["quantity"]), "stop", rules["taker_fee"])
         elif arrives_now:
             close(event, market(event, -side, position["quantity"]), "max_hold", rules["taker_fee"])
+
+    def legs(event):
+        """Legs placed on a book beyond them: the stop is refused, the take-profit takes."""
+        side, closing = position["side"], bid[event] if position["side"] > 0 else ask[event]
+        if side * (closing - position["stop"]) <= 0:
+            position["refused"] = True
+        elif side * (closing - position["take_profit"]) >= 0:
+            close(event, market(event, -side, position["quantity"]), "take_profit", rules["taker_fee"])
 
     def opened(event, at, price, fee_share, order, row):
         return {
@@ -89,6 +96,7 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
             "stop": order.stop,
             "deadline": at + rules["max_hold_ns"],
             "close_at": None,
+            "refused": False,
             "entry_fee": order.quantity * price * fee_share,
         }
 
@@ -162,7 +170,7 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
         while latency and entry is not None and entry["commands"] and entry["commands"][0][1] < ts[event]:
             arrive(event - 1)
             if position is not None:
-                guard(event - 1)
+                legs(event - 1)
         if ruined:
             break
         was_idle = position is None and entry is None
@@ -176,7 +184,7 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
                 )
                 counts["rested"] += 1
                 entry = None
-                guard(event)
+                legs(event)
             else:
                 choose(event, True)
                 if entry is not None and event in rows_at and not wants(rows_at[event][0]):
@@ -184,7 +192,7 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
             while not latency and entry is not None and entry["commands"]:
                 arrive(event)
                 if position is not None:
-                    guard(event)
+                    legs(event)
         if ruined:
             break
         for row in rows_at.get(event, []) if was_idle else []:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,18 +15,24 @@ from apex_nautilus.data.importers.binance_capture import import_binance_capture
 from apex_nautilus.engine import AgentConfig, BacktestConfig, run_backtest
 from apex_nautilus.engine.config import VenueConfig
 from apex_nautilus.features import names
-from apex_nautilus.forge.replay import EXIT_KINDS, replay_trades
-from apex_nautilus.genome import Genome, compile_genome, encode, sealed
+from apex_nautilus.forge.replay import EXIT_KINDS, replay, replay_trades
+from apex_nautilus.genome import Genome, compile_genome, encode, pack, sealed
 from apex_nautilus.genome.random_trees import random_tree
 from apex_nautilus.genome.schema import BpsStop, Bracket, Platt, Sizing, VolatilityStop
-from apex_nautilus.risk import trading_rules
+from apex_nautilus.risk import PASSIVE_TIMERS, PassiveTimers, trading_rules
 from apex_nautilus.sim import Market, profile
 
 SECOND = 1_000_000_000
 
 
 def make_genome(
-    seed: int, instrument_id: str, clock: str, bracket: Bracket, *, evolved: bool = False
+    seed: int,
+    instrument_id: str,
+    clock: str,
+    bracket: Bracket,
+    *,
+    evolved: bool = False,
+    execution: str = "aggressive",
 ) -> Genome:
     """A random genome that trades often: three features, trees of every kind, an optimistic calibration."""
     rng = np.random.default_rng(seed)
@@ -42,6 +49,7 @@ def make_genome(
             entry_threshold=0.0,
             calibration=Platt(a=0.2, b=3.0),
             bracket=bracket,
+            execution=execution,
             sizing=Sizing(
                 mode="evolved" if evolved else "kelly", kelly_fraction=0.5, max_leverage=10.0, lo=0.1, hi=0.9
             ),
@@ -49,13 +57,30 @@ def make_genome(
     )
 
 
-def both(folder: Path, genome: Genome, *, legs: str = "native", fills: str = "touch"):
-    """Return (trades of the replay, trades in Nautilus) over the catalog in `folder`."""
+def case_of(folder: Path, genome: Genome, timers: PassiveTimers = PASSIVE_TIMERS):
+    """Return (dataset, program, rules) of a genome on the catalog in `folder`."""
     catalog = str(folder / "catalog")
     spec = load_instrument(catalog, genome.instrument_id)
     events = np.concatenate(list(read_events(catalog, genome.instrument_id)))
     dataset = dataset_from_events(events, spec, genome.clock, genome.features, conflate_ms=genome.conflate_ms)
-    replayed = replay_trades(dataset, compile_genome(genome), trading_rules(genome, spec))
+    return dataset, compile_genome(genome), trading_rules(genome, spec, timers=timers)
+
+
+def both(
+    folder: Path,
+    genome: Genome,
+    *,
+    legs: Literal["native", "emulated"] = "native",
+    fills: str = "touch",
+    timers: PassiveTimers = PASSIVE_TIMERS,
+):
+    """Return (trades of the replay, trades in Nautilus) over the catalog in `folder`.
+
+    Asserted on the way: how many entries rested, crossed and were given up is the same.
+    """
+    dataset, program, rules = case_of(folder, genome, timers)
+    replayed = replay_trades(dataset, program, rules)
+    ends = replay(dataset, pack([program]), rules)[0]
     # The replay closes what is open at its last row; in Nautilus the market goes on to the last book.
     replayed = replayed[replayed["exit_kind"] != EXIT_KINDS.index("end")]
     last_ts_ns = dataset.path_ts_ns[dataset.row_event[-1]]
@@ -64,13 +89,26 @@ def both(folder: Path, genome: Genome, *, legs: str = "native", fills: str = "to
     config = BacktestConfig(
         schema="apex.backtest/1",
         name="agreement",
-        catalog=catalog,
-        agents=[AgentConfig(slot="a", instrument_id=genome.instrument_id, genome=str(path), legs=legs)],
+        catalog=str(folder / "catalog"),
+        agents=[
+            AgentConfig(
+                slot="a",
+                instrument_id=genome.instrument_id,
+                genome=str(path),
+                legs=legs,
+                reprice_s=timers.reprice_ns / SECOND,
+                patience_s=timers.patience_ns / SECOND,
+            )
+        ],
         venue=VenueConfig(fills=fills),
     )
     result = run_backtest(config, write=False)
     (agent,) = result.agents
-    assert agent.refusals == 0
+    assert agent.refusals == sum(trade.exit_kind == "leg_refused" for trade in agent.trades)
+    if genome.execution == "passive":
+        # The replay ends at its last row, Nautilus at the last book.
+        for how in ("rested", "crossed", "given_up"):
+            assert 0 <= agent.reasons[how] - ends[f"n_{how}"] <= 1
     assert result.account_change == pytest.approx(agent.balance - agent.capital, abs=0.005)
     return replayed, [t for t in agent.trades if t.exit_ts_ns <= last_ts_ns]
 
@@ -79,7 +117,9 @@ def assert_same_trades(replayed, traded, tick: float) -> None:
     assert [t.side for t in traded] == replayed["side"].tolist()
     assert [t.entry_ts_ns for t in traded] == replayed["entry_ts_ns"].tolist()
     assert [t.exit_ts_ns for t in traded] == replayed["exit_ts_ns"].tolist()
-    assert [t.exit_kind for t in traded] == [EXIT_KINDS[k] for k in replayed["exit_kind"]]
+    # Filled beyond its stop, a position has that leg refused; the replay calls its end a stop.
+    kinds = ["stop" if t.exit_kind == "leg_refused" else t.exit_kind for t in traded]
+    assert kinds == [EXIT_KINDS[k] for k in replayed["exit_kind"]]
     assert [t.take_profit for t in traded] == replayed["take_profit"].tolist()
     assert [t.stop for t in traded] == replayed["stop"].tolist()
     assert [t.p for t in traded] == replayed["p"].tolist()
@@ -145,6 +185,48 @@ def test_on_a_recorded_market_every_trade_is_the_same(recorded, seed, clock):
     genome = make_genome(seed, BTC.id, clock, TIGHT)
     replayed, traded = both(recorded, genome)
     assert_same_trades(replayed, traded, BTC.tick)
+
+
+HASTY = PassiveTimers(reprice_ns=200_000_000, patience_ns=1_500_000_000)
+RESTING = [
+    # market, seed, clock, bracket, timers
+    ("wandering", 1, "book", TIGHT, PASSIVE_TIMERS),
+    ("wandering", 2, "book", VOLATILE, HASTY),
+    ("wandering", 2, "1s", TIGHT, HASTY),
+    ("wandering", 5, "1s", PATIENT, PASSIVE_TIMERS),
+    ("simulated", 5, "book", TIGHT, PASSIVE_TIMERS),
+    ("simulated", 2, "1s", TIGHT, HASTY),
+    ("recorded", 1, "book", TIGHT, HASTY),
+    ("recorded", 2, "book", TIGHT, PASSIVE_TIMERS),
+    ("recorded", 1, "1s", TIGHT, PASSIVE_TIMERS),
+]
+
+
+@pytest.mark.parametrize(
+    ("market", "seed", "clock", "bracket", "timers"), RESTING, ids=[f"{c[0]}-{c[1]}-{c[2]}" for c in RESTING]
+)
+def test_entries_that_rest_first_give_the_same_trades(market, seed, clock, bracket, timers, request):
+    folder = request.getfixturevalue(market)
+    instrument_id = "BTCUSDT-LINEAR.SIM" if market == "simulated" else BTC.id
+    genome = make_genome(seed, instrument_id, clock, bracket, evolved=seed % 2 == 0, execution="passive")
+    replayed, traded = both(folder, genome, timers=timers)
+    assert len(traded) >= 10
+    assert_same_trades(replayed, traded, load_instrument(folder / "catalog", instrument_id).tick)
+    np.testing.assert_allclose([t.quantity for t in traded], replayed["quantity"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose([t.fees for t in traded], replayed["fees"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose([t.equity for t in traded], replayed["equity_after"], rtol=0, atol=0.01)
+
+
+def test_the_entries_compared_end_every_way(wandering, recorded):
+    ends = np.zeros(3, dtype=int)
+    for market, seed, clock, bracket, timers in RESTING:
+        if market != "simulated":
+            genome = make_genome(seed, BTC.id, clock, bracket, evolved=seed % 2 == 0, execution="passive")
+            folder = wandering if market == "wandering" else recorded
+            dataset, program, rules = case_of(folder, genome, timers)
+            result = replay(dataset, pack([program]), rules)[0]
+            ends += [result["n_rested"], result["n_crossed"], result["n_given_up"]]
+    assert ends.min() >= 5, ends
 
 
 def test_enough_trades_of_every_kind_were_compared(wandering, recorded):
