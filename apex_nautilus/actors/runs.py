@@ -33,9 +33,13 @@ _SCHEMA = "apex.run/1"
 
 
 class _Kind(msgspec.Struct):
-    """What every ``run.json`` says of itself; the Forge keeps runs beside ours."""
+    """What every ``run.json`` says of itself; the Forge keeps runs beside ours.
+
+    Its early ones say the same schema: they are told by the dataset that they name.
+    """
 
     schema: str = ""
+    dataset: str = ""
 
 
 class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,7 +186,8 @@ def read_run(root: str | os.PathLike[str]) -> RunState | None:
     path = Path(root) / _FILE
     try:
         data = path.read_bytes()
-        if msgspec.json.decode(data, type=_Kind).schema != _SCHEMA:
+        kind = msgspec.json.decode(data, type=_Kind)
+        if kind.schema != _SCHEMA or kind.dataset:
             return None
         return msgspec.json.decode(data, type=RunState)
     except FileNotFoundError:

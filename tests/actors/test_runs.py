@@ -99,10 +99,14 @@ def test_the_network_of_a_genome_is_copied_whole_though_it_is_larger_than_a_geno
 
 def test_runs_of_other_kinds_in_the_same_folder_are_left_alone(tmp_path):
     source = catalog(tmp_path / "catalog")
-    for name, content in (("forge-1", '{"schema": "apex.forge-run/1", "dataset": "d"}'), ("broken", "{")):
+    for name, content in (
+        ("forge-1", '{"schema": "apex.forge-run/1", "dataset": "d"}'),
+        ("forge-old", '{"schema": "apex.run/1", "dataset": "d"}'),
+        ("broken", "{"),
+    ):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "run.json").write_text(content)
-    assert read_run(tmp_path / "runs" / "forge-1") is None
+    assert read_run(tmp_path / "runs" / "forge-1") is read_run(tmp_path / "runs" / "forge-old") is None
     open_run(source.root, tmp_path / "runs", "one").finish()
     assert (tmp_path / "runs" / "broken" / "run.json").read_text() == "{"
 

@@ -179,11 +179,12 @@ def test_runs_that_were_killed_are_told_from_those_that_go_on(place):
     state = {"run_id": "six-0001", "source": "x", "state": "running", "schema": "apex.run/1"}
     (folder / "run.json").write_text(json.dumps(state))
     (folder / ".run.lock").touch()
-    forge = place.runs / "forge-1"
-    forge.mkdir()
-    (forge / "run.json").write_text(json.dumps({"schema": "apex.run/1", "dataset": "d", "seed": 1}))
+    for name, schema in (("forge-1", "apex.forge-run/1"), ("forge-old", "apex.run/1")):
+        (place.runs / name).mkdir()
+        written = json.dumps({"schema": schema, "dataset": "d", "seed": 1})
+        (place.runs / name / "run.json").write_text(written)
     killed = {f.check: f for f in runs_and_jobs.check(place)}["runs"]
-    assert (killed.state, "six-0001" in killed.found, "forge-1" in killed.found) == ("warn", True, False)
+    assert (killed.state, "six-0001" in killed.found, "forge" in killed.found) == ("warn", True, False)
     with (folder / ".run.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         going = {f.check: f for f in runs_and_jobs.check(place)}["runs"]

@@ -45,6 +45,9 @@ def test_evolve_inspect_and_resume(folder):
     apart = ("--catalog", folder / "apart")  # in the other catalog the study has opened its test part
     evolve(folder, "b", "--generations", "1", "--no-deploy", *apart)
     kept = (folder / "b" / "run.json").read_bytes()
+    old = kept.replace(b"apex.forge-run/1", b"apex.run/1")  # what the first versions wrote
+    assert old != kept
+    (folder / "b" / "run.json").write_bytes(old)
     on = ("resume", folder / "b", "--generations", "2", "--threads", "2")
     assert "opened its test part at generation 1" in run(*on, code=1).stderr
     assert (folder / "b" / "run.json").read_bytes() == kept

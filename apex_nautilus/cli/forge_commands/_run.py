@@ -35,7 +35,8 @@ __all__ = [
     "save_run",
 ]
 
-_RUN_SCHEMA = "apex.run/1"
+_RUN_SCHEMA = "apex.forge-run/1"
+_OLD_SCHEMA = "apex.run/1"  # before the arena's runs had that name to themselves
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,11 +70,11 @@ def load_run(folder: Path) -> RunFile:
         ) from None
     except (msgspec.MsgspecError, ForgeError, RecursionError, UnicodeDecodeError) as error:
         raise click.ClickException(f"{folder / 'run.json'}: {error}") from None
-    if run.schema != _RUN_SCHEMA:
+    if run.schema not in (_RUN_SCHEMA, _OLD_SCHEMA):
         raise click.ClickException(
             f"{folder / 'run.json'}: schema {run.schema!r}; this reads {_RUN_SCHEMA!r}"
         )
-    return run
+    return msgspec.structs.replace(run, schema=_RUN_SCHEMA)
 
 
 def open_dataset(path: Path, instrument_id: str | None = None) -> Dataset:

@@ -7,17 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from apex_nautilus.cli._doctor.finding import Finding, Place
 
 __all__ = ["check"]
-
-
-class _RunFile(msgspec.Struct):
-    """What tells a run of the Forge from one of the arena: it names its dataset."""
-
-    dataset: str = ""
 
 
 def check(place: Place) -> Iterator[Finding]:
@@ -26,10 +18,8 @@ def check(place: Place) -> Iterator[Finding]:
 
     going, killed = [], []
     for folder in sorted(p.parent for p in place.runs.glob("*/run.json")) if place.runs.is_dir() else ():
-        if not _is_arena(folder / "run.json"):
-            continue  # the Forge keeps its runs beside the arena's; they go on with `apex-forge resume`
         try:
-            run = read_run(folder)
+            run = read_run(folder)  # None for the Forge's, which go on with `apex-forge resume`
         except StoreError as error:
             yield Finding("runs", "fail", str(error), f"move it away: mv {folder} {folder}.damaged")
             continue
@@ -68,14 +58,6 @@ def _jobs(place: Place) -> Iterator[Finding]:
         yield Finding("jobs", "warn", f"{failed} failed for good", "apex-forge jobs says why")
     else:
         yield Finding("jobs", "ok", f"{waiting} waiting, none stuck")
-
-
-def _is_arena(path: Path) -> bool:
-    """Whether a ``run.json`` is of the arena; one that cannot be read at all is taken for one."""
-    try:
-        return not msgspec.json.decode(path.read_bytes(), type=_RunFile).dataset
-    except (OSError, msgspec.MsgspecError):
-        return True
 
 
 def _count(folder: Path) -> int:
