@@ -35,6 +35,8 @@ class AgentResult:
         Closed positions; empty in a ledger of before they were written down.
     timeouts : int
         Orders that a network lost, or that came too late.
+    funding : float
+        Received, in USD; negative when paid.
     burial : records.Burial or None
         None for one that was alive at the end.
     buried_ns : int
@@ -48,6 +50,7 @@ class AgentResult:
     fills: list[records.Fill]
     trades: list[records.Trade]
     timeouts: int
+    funding: float
     burial: records.Burial | None
     buried_ns: int
 
@@ -65,7 +68,7 @@ class ArenaResult:
 
     `finish` is None for a run that did not end. `deaths` are the terminal verdicts, `promotions` the others.
     `allocations` are the weights of the champions, each time they were looked at. `delays` are those of a
-    network, in the classes of messages; none without a network.
+    network, in the classes of messages; none without a network. `funding` says whose rates were known.
     """
 
     root: str
@@ -78,6 +81,7 @@ class ArenaResult:
     mismatches: list[tuple[int, records.Mismatch]] = field(default_factory=list)
     allocations: list[tuple[int, records.Allocation]] = field(default_factory=list)
     delays: list[DelayReport] = field(default_factory=list)
+    funding: list[records.FundingRates] = field(default_factory=list)
     finish: records.Finish | None = None
 
 
@@ -114,6 +118,9 @@ def read_result(root: str | os.PathLike[str], *, writer: str = "arena") -> Arena
         trades.setdefault(trade.agent, []).append(trade)
     refusals = of(records.OrderRefusal)
     timeouts = Counter(refusal.agent for _, refusal in refusals if refusal.reason == NETWORK_TIMEOUT)
+    funding: dict[str, float] = {}
+    for _, payment in of(records.Funding):
+        funding[payment.agent] = funding.get(payment.agent, 0.0) + payment.amount
     burials = {burial.agent: (ts_ns, burial) for ts_ns, burial in of(records.Burial)}
     agents = {}
     for born_ns, birth in of(records.Birth):
@@ -127,6 +134,7 @@ def read_result(root: str | os.PathLike[str], *, writer: str = "arena") -> Arena
             fills=fills.get(birth.agent, []),
             trades=trades.get(birth.agent, []),
             timeouts=timeouts[birth.agent],
+            funding=funding.get(birth.agent, 0.0),
             burial=burial,
             buried_ns=buried_ns,
         )
@@ -141,6 +149,7 @@ def read_result(root: str | os.PathLike[str], *, writer: str = "arena") -> Arena
         rejections=of(records.Rejection),
         jobs=of(records.Job),
         mismatches=of(records.Mismatch),
+        funding=[line for _, line in of(records.FundingRates)],
         allocations=of(records.Allocation),
         delays=[DelayReport(**msgspec.structs.asdict(d)) for _, d in of(records.Delays)],
         finish=finishes[-1][1] if finishes else None,

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from apex_nautilus.actors.result import AgentResult, ArenaResult
+from apex_nautilus.actors import records
+from apex_nautilus.actors.result import ArenaResult
 from apex_nautilus.cli._trades import COST_HEADERS, COST_NOTE, cost_row, trade_row, trade_tables
 from apex_nautilus.engine.delays import DelayReport
+from apex_nautilus.engine.funding_rates import FundingCoverage
 from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
 from apex_nautilus.engine.report_panels import Panel, delays_panel, reliability_panel
 
@@ -25,11 +27,18 @@ __all__ = [
     "arena_tables",
     "arena_weights",
     "delay_table",
+    "funding_table",
     "write_arena_report",
 ]
 
 _SHADOWS = "challengers in shadow"
 _REFUSED = 100  # files that are listed
+_SOURCES = {
+    "series": "stored series",
+    "updates": "recorded updates",
+    "none": "none stored: nothing was paid",
+    "off": "turned off",
+}
 
 
 def write_arena_report(path: str | os.PathLike[str], result: ArenaResult, *, tearsheet: bool = False) -> None:
@@ -163,29 +172,41 @@ def delay_table(delays: Sequence[DelayReport]) -> list[ReportTable]:
     return [ReportTable("Delays and losses", headers, rows, note)]
 
 
-def _fees(agent: AgentResult) -> float:
-    return sum(fill.fee for fill in agent.fills)
+def funding_table(rates: Sequence[records.FundingRates | FundingCoverage]) -> list[ReportTable]:
+    """Which perpetuals paid and received funding, and by which rates; nothing where none is known of."""
+    rows = [
+        (line.instrument_id, _SOURCES.get(line.source, line.source), line.settlements, len(line.gaps))
+        for line in rates
+    ]
+    headers = ("perpetual", "rates", "settlements in the run", "gaps without a rate")
+    note = "What was paid is in the costs, and in each agent's cash."
+    return [ReportTable("Funding", headers, rows, note)] if rows else []
 
 
 def agent_headers(result: ArenaResult) -> tuple[str, ...]:
-    """What `agent_rows` gives; `lost orders` where there is a network."""
-    lost = ("lost orders",) if result.delays else ()
-    return ("slot", "agent", "role", "genome", "fills", "trades", *lost, "fees", "equity", "return", "end")
+    """What `agent_rows` gives; lost orders where there is a network, funding where there was some."""
+    more = [name for name, told in zip(("lost orders", "funding"), _told(result), strict=True) if told]
+    return ("slot", "agent", "role", "genome", "fills", "trades", *more, "fees", "equity", "return", "end")
 
 
 def agent_rows(result: ArenaResult) -> list[tuple]:
     """One row an agent in the order of births, as `agent_headers` names them."""
     rows = []
     for name, agent in result.agents.items():
-        gain = agent.final_equity / agent.birth.capital - 1.0
+        birth, gain = agent.birth, agent.final_equity / agent.birth.capital - 1.0
         end = "alive" if agent.burial is None else agent.burial.cause
-        lost = (agent.timeouts,) if result.delays else ()
+        more = (agent.timeouts, round(agent.funding, 2))
+        more = tuple(value for value, told in zip(more, _told(result), strict=True) if told)
+        fees = sum(fill.fee for fill in agent.fills)
         rows.append(
-            (agent.birth.slot, name, agent.birth.role, agent.birth.genome, len(agent.fills),
-             len(agent.trades), *lost, round(_fees(agent), 2), round(agent.final_equity, 2), f"{gain:+.1%}",
-             end)
+            (birth.slot, name, birth.role, birth.genome, len(agent.fills), len(agent.trades), *more,
+             round(fees, 2), round(agent.final_equity, 2), f"{gain:+.1%}", end)
         )  # fmt: skip
     return rows
+
+
+def _told(result: ArenaResult) -> tuple[bool, bool]:
+    return bool(result.delays), any(agent.funding for agent in result.agents.values())
 
 
 def arena_tables(result: ArenaResult) -> list[ReportTable]:
@@ -193,6 +214,7 @@ def arena_tables(result: ArenaResult) -> list[ReportTable]:
     tables = [
         ReportTable("Agents, in the order of their births", agent_headers(result), agent_rows(result)),
         _costs(result),
+        *funding_table(result.funding),
     ]
     if result.deaths or result.promotions:
         rows = [

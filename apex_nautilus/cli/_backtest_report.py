@@ -7,7 +7,7 @@ import os
 import msgspec
 import numpy as np
 
-from apex_nautilus.cli._arena_report import delay_table
+from apex_nautilus.cli._arena_report import delay_table, funding_table
 from apex_nautilus.cli._ledger import time_text
 from apex_nautilus.cli._trades import COST_HEADERS, COST_NOTE, cost_row, trade_row, trade_tables
 from apex_nautilus.engine.backtest import BacktestResult
@@ -32,7 +32,8 @@ def write_backtest_report(
         reliability_panel([t.p for t in closed], [t.exit_kind == "take_profit" for t in closed]),
         delays_panel(result.delays),
     ]
-    tables = [_agents(result), _costs(result), _reasons(result), *delay_table(result.delays)]
+    tables = [_agents(result), _costs(result), *funding_table(result.funding), _reasons(result)]
+    tables += delay_table(result.delays)
     if trades:
         tables += trade_tables(trades, more="`apex ledger trades RUN --csv` gives all of them.")
     write_report(

@@ -88,21 +88,26 @@ class TearsheetKeeper:
         _, days = self._balances.setdefault(event.account_id.value, (amount, {}))
         days[event.ts_event // _DAY_NS] = amount
 
-    def write(self, path: str | os.PathLike[str], title: str) -> None:
-        """Write the page; the file appears when it is complete and needs no network."""
+    def analyzer(self) -> PortfolioAnalyzer:
+        """Nautilus's analyzer with all that was kept: as `calculate_statistics` leaves it when it is given the
+        closed positions one by one."""
         analyzer = self._analyzer
-        daily = self._daily_returns()
-        by_position = self._position_returns()
         start, end = (Money(total, self._currency) for total in self._totals())
-        # What `calculate_statistics` would set, position by position.
         analyzer._account_balances_starting = {self._currency: start}
         analyzer._account_balances = {self._currency: end}
         analyzer._realized_pnls = {self._currency: pd.Series(self._profits, dtype="float64")}
         analyzer._realized_pnl_timestamps = {self._currency: pd.Series(self._closed_ns, dtype="object")}
         analyzer._positions = [_LONG] * self._longs + [_SHORT] * (len(self._profits) - self._longs)
-        analyzer._position_returns, analyzer._portfolio_returns = by_position, daily
+        analyzer._position_returns = self._position_returns()
+        analyzer._portfolio_returns = self._daily_returns()
         analyzer._sync_returns_alias()
-        engine = self._engine
+        return analyzer
+
+    def write(self, path: str | os.PathLike[str], title: str) -> None:
+        """Write the page; the file appears when it is complete and needs no network."""
+        analyzer, engine = self.analyzer(), self._engine
+        start, end = analyzer._account_balances_starting, analyzer._account_balances
+        daily = analyzer.portfolio_returns()
         page = create_tearsheet_from_stats(
             run_info={
                 "Backtest start": str(engine.backtest_start),
@@ -112,22 +117,20 @@ class TearsheetKeeper:
                 "Returns are of": "the account, by day" if len(daily) else "positions, on their entry price",
             },
             account_info={
-                f"Starting balance ({self._currency})": start.to_formatted_str(),
-                f"Ending balance ({self._currency})": end.to_formatted_str(),
+                f"Starting balance ({self._currency})": start[self._currency].to_formatted_str(),
+                f"Ending balance ({self._currency})": end[self._currency].to_formatted_str(),
             },
             stats_pnls={str(self._currency): analyzer.get_performance_stats_pnls(self._currency)},
             stats_returns=analyzer.get_performance_stats_returns(),
             stats_general=analyzer.get_performance_stats_general(),
-            returns=daily if len(daily) else _compounded(by_position),
+            returns=daily if len(daily) else _compounded(analyzer.position_returns()),
             title=title,
             config=TearsheetConfig(charts=TearsheetConfig().charts if len(daily) else _INTRADAY),
             output_path=None,
         )
         found = _DIV.search(page or "")
         if page is None or found is None:
-            raise RuntimeError(
-                "Nautilus's tearsheet has no plot where one was expected; is plotly 6 installed?"
-            )
+            raise RuntimeError("Nautilus's tearsheet holds no plot; is plotly 6 installed?")
         write_atomic(path, page.replace(found.group(1), "tearsheet").encode())
 
     def _totals(self) -> tuple[float, float]:
