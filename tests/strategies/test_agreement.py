@@ -190,15 +190,16 @@ def test_on_a_recorded_market_every_trade_is_the_same(recorded, seed, clock):
 HASTY = PassiveTimers(reprice_ns=200_000_000, patience_ns=1_500_000_000)
 RESTING = [
     # market, seed, clock, bracket, timers
-    ("wandering", 1, "book", TIGHT, PASSIVE_TIMERS),
+    ("wandering", 17, "book", TIGHT, PASSIVE_TIMERS),
     ("wandering", 2, "book", VOLATILE, HASTY),
-    ("wandering", 2, "1s", TIGHT, HASTY),
+    ("wandering", 34, "1s", TIGHT, HASTY),
     ("wandering", 5, "1s", PATIENT, PASSIVE_TIMERS),
     ("simulated", 5, "book", TIGHT, PASSIVE_TIMERS),
     ("simulated", 2, "1s", TIGHT, HASTY),
     ("recorded", 1, "book", TIGHT, HASTY),
     ("recorded", 2, "book", TIGHT, PASSIVE_TIMERS),
-    ("recorded", 1, "1s", TIGHT, PASSIVE_TIMERS),
+    ("recorded", 34, "book", TIGHT, PASSIVE_TIMERS),
+    ("recorded", 17, "1s", TIGHT, PASSIVE_TIMERS),
 ]
 
 
