@@ -28,7 +28,7 @@ from nautilus_trader.analysis.tearsheet import create_tearsheet_from_stats
 from nautilus_trader.backtest.engine import BacktestEngine
 from nautilus_trader.model.enums import OrderSide
 from nautilus_trader.model.events import AccountState, PositionClosed
-from nautilus_trader.model.objects import Currency, Money
+from nautilus_trader.model.objects import AccountBalance, Currency, Money
 
 from apex_nautilus.store.atomic import write_atomic
 
@@ -67,7 +67,9 @@ class TearsheetKeeper:
         self._currency = Currency.from_str(quote)
         self._closed_ns, self._profits, self._returns = array("q"), array("d"), array("d")
         self._longs = 0
-        self._balances: dict[str, tuple[float, dict[int, float]]] = {}  # account: at first, at days' ends
+        # Of each account: the total at first, and the last balance told on each day. Not its number: Nautilus
+        # changes the balance of an event that it has published, with the fee of the fill that follows.
+        self._balances: dict[str, tuple[float, dict[int, AccountBalance]]] = {}
         msgbus = engine.kernel.msgbus
         msgbus.subscribe(topic="events.position.*", handler=self._on_position)
         msgbus.subscribe(topic="events.account.*", handler=self._on_account)
@@ -81,16 +83,15 @@ class TearsheetKeeper:
         self._longs += event.entry == OrderSide.BUY
 
     def _on_account(self, event: AccountState) -> None:
-        total = next((b.total for b in event.balances if b.currency == self._currency), None)
-        if total is None:
-            return
-        amount = total.as_double()
-        _, days = self._balances.setdefault(event.account_id.value, (amount, {}))
-        days[event.ts_event // _DAY_NS] = amount
+        for balance in event.balances:
+            if balance.currency == self._currency:
+                first = (balance.total.as_double(), {})
+                _, days = self._balances.setdefault(event.account_id.value, first)
+                days[event.ts_event // _DAY_NS] = balance
 
     def analyzer(self) -> PortfolioAnalyzer:
-        """Nautilus's analyzer with all that was kept: as `calculate_statistics` leaves it when it is given the
-        closed positions one by one."""
+        """Nautilus's analyzer with all that was kept: as `calculate_statistics` leaves it when it is given
+        the closed positions one by one."""
         analyzer = self._analyzer
         start, end = (Money(total, self._currency) for total in self._totals())
         analyzer._account_balances_starting = {self._currency: start}
@@ -135,14 +136,15 @@ class TearsheetKeeper:
 
     def _totals(self) -> tuple[float, float]:
         starts = sum(first for first, _ in self._balances.values())
-        return starts, sum(days[max(days)] for _, days in self._balances.values())
+        return starts, sum(days[max(days)].total.as_double() for _, days in self._balances.values())
 
     def _daily_returns(self) -> pd.Series:
         """Of the account, from one day's last balance to the next one's; empty within one day."""
         totals: pd.Series | None = None
         for _, days in self._balances.values():
             index = pd.DatetimeIndex([pd.Timestamp(d * _DAY_NS, tz="UTC") for d in sorted(days)])
-            series = pd.Series([days[d] for d in sorted(days)], index=index).resample("D").last().ffill()
+            totals_of_days = [days[d].total.as_double() for d in sorted(days)]
+            series = pd.Series(totals_of_days, index=index).resample("D").last().ffill()
             totals = series if totals is None else totals.add(series, fill_value=0.0)
         if totals is None:
             return pd.Series(dtype="float64")
