@@ -45,7 +45,7 @@ class ContestRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_shadow_s : float
         Seconds of shadow before a challenger may take an empty slot.
     idle_expiry_s : float
-        Seconds without a fill after which a challenger expires; 0 for never.
+        Seconds without a position or a fill after which a challenger expires; 0 for never.
     every_s : float
         Seconds between two looks at a contest. Each look is a chance to be fooled: the fewer, the better the
         stated confidence holds.
@@ -126,7 +126,7 @@ def decide_contest(
     trades : int
         Closed trades of the challenger.
     idle_s : float
-        Seconds since the challenger's last fill, or since its birth.
+        Seconds since the challenger's last fill, or since its birth; 0 while it holds a position.
     rules : ContestRules
 
     Returns

@@ -213,7 +213,8 @@ class PitCrew:
             ours,
             theirs,
             trades=len(challenger.returns),
-            idle_s=(now_ns - challenger.last_fill_ns) / _NS,
+            # Who holds a position is at work, however long ago it was opened.
+            idle_s=(now_ns - challenger.last_fill_ns) / _NS if challenger.account.is_flat else 0.0,
             rules=self._rules,
         )
         if outcome.action == "expire" or (outcome.action == "swap" and slot is not None):

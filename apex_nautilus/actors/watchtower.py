@@ -40,8 +40,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         An agent dies when its equity falls below ``(1 - drawdown)`` of its capital, in [0.5, 1.0]. At 1.0
         only ruin kills.
     max_leverage : float
-        Largest notional over equity an agent may hold; positive. With it, ruin is an equity that can no
-        longer place the smallest order.
+        Largest notional over equity an agent may hold, whatever its genome asks for, in (0, 1000]. Ruin is an
+        equity that can no longer place the smallest order with it, or with less where the genome wants less.
     min_trades : int
         Closed trades before the Sharpe ratio is looked at, at least 3.
     window : int
@@ -105,13 +105,14 @@ class Vitals(msgspec.Struct, frozen=True):
 
     `equity` (USD, at the touch it would close on) and `capital` (USD at birth); `smallest_notional`, the
     value in USD of the smallest order its instrument takes now; `returns`, one number a closed trade, profit
-    or loss net of fees over the equity before it, oldest first.
+    or loss net of fees over the equity before it, oldest first; `max_leverage`, the genome's own.
     """
 
     equity: float
     capital: float
     smallest_notional: float
     returns: Sequence[float] | np.ndarray = ()
+    max_leverage: float = math.inf
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -120,7 +121,7 @@ class Verdict(msgspec.Struct, frozen=True):
     `kind` is ``live``, ``promote``, or one of the terminal ``ruin``, ``drawdown``, ``decay``. `sharpe`,
     `skew`, `kurtosis` (raw), `psr` and `dsr` are nan before `Limits.min_trades` trades; they are of the last
     `judged` ones. `benchmark` is SR0, the ratio that the deflated one is held against, made from `trials` and
-    `trials_variance`.
+    `trials_variance`. `max_leverage` is the smaller of the limit and the genome's own.
     """
 
     kind: str
@@ -139,6 +140,7 @@ class Verdict(msgspec.Struct, frozen=True):
     skew: float = math.nan
     kurtosis: float = math.nan
     benchmark: float = math.nan
+    max_leverage: float = math.nan
 
     @property
     def is_terminal(self) -> bool:
@@ -228,30 +230,49 @@ class Watchtower:
         self._records.pop(agent, None)
         self._unjudged.discard(agent)
 
+    def count(self, agent: str) -> None:
+        """Bring the ratio of `agent` among the trials up to date, without a judgement: the trade that closed
+        a condemned agent's position belongs to its life as well."""
+        track = self._track(agent)
+        self._unjudged.discard(agent)
+        enough = track.trades >= self.limits.min_trades
+        self.trials.put(agent, track.moments().sharpe if enough else 0.0)
+
     def restore(self, lives: Iterable[Sequence[float]]) -> None:
         """Count agents of earlier runs as trials; see `past_returns`. They get names that no agent has."""
         for returns in lives:
             self.trials.record(f"earlier:{self.trials.trials().count}", returns, self.limits)
 
-    def judge(self, agent: str, equity: float, capital: float, smallest_notional: float) -> Verdict:
+    def judge(
+        self,
+        agent: str,
+        equity: float,
+        capital: float,
+        smallest_notional: float,
+        max_leverage: float = math.inf,
+    ) -> Verdict:
         """Judge one agent by what changed since it was judged last; see the module's `judge`."""
+        money = (equity, capital, smallest_notional, max_leverage)
         if agent in self._unjudged or agent not in self._records:
-            track = self._track(agent)
-            self._unjudged.discard(agent)
-            enough = track.trades >= self.limits.min_trades
-            self.trials.put(agent, track.moments().sharpe if enough else 0.0)
-            return self.verdict(agent, equity, capital, smallest_notional)
-        verdict = _verdict(equity, capital, smallest_notional, 0, None, self.limits, self.trials.trials())
+            self.count(agent)
+            return self.verdict(agent, *money)
+        verdict = _verdict(*money, 0, None, self.limits, self.trials.trials())
         # Once, with all the numbers for the line.
-        return self.verdict(agent, equity, capital, smallest_notional) if verdict.is_terminal else verdict
+        return self.verdict(agent, *money) if verdict.is_terminal else verdict
 
-    def verdict(self, agent: str, equity: float, capital: float, smallest_notional: float) -> Verdict:
+    def verdict(
+        self,
+        agent: str,
+        equity: float,
+        capital: float,
+        smallest_notional: float,
+        max_leverage: float = math.inf,
+    ) -> Verdict:
         """The judgement of one agent with all its numbers."""
         track = self._track(agent)
         shape = track.moments() if track.trades >= self.limits.min_trades else None
-        return _verdict(
-            equity, capital, smallest_notional, track.trades, shape, self.limits, self.trials.trials()
-        )
+        money = (equity, capital, smallest_notional, max_leverage)
+        return _verdict(*money, track.trades, shape, self.limits, self.trials.trials())
 
     def _track(self, agent: str) -> TrackRecord:
         track = self._records.get(agent)
@@ -315,13 +336,15 @@ def judge(vitals: Vitals, limits: Limits, trials: Trials) -> Verdict:
     shape = None
     if trades >= limits.min_trades:
         shape = moments(np.asarray(vitals.returns[-limits.window :], dtype=np.float64))
-    return _verdict(vitals.equity, vitals.capital, vitals.smallest_notional, trades, shape, limits, trials)
+    money = (vitals.equity, vitals.capital, vitals.smallest_notional, vitals.max_leverage)
+    return _verdict(*money, trades, shape, limits, trials)
 
 
 def _verdict(
     equity: float,
     capital: float,
     smallest_notional: float,
+    max_leverage: float,
     trades: int,
     shape: Moments | None,
     limits: Limits,
@@ -333,6 +356,9 @@ def _verdict(
         )
     if not capital > 0.0:
         raise ValueError(f"vitals: capital must be positive, got {capital!r}")
+    if not max_leverage > 0.0:
+        raise ValueError(f"vitals: max_leverage must be positive, got {max_leverage!r}")
+    max_leverage = min(max_leverage, limits.max_leverage)
     floor = (1.0 - limits.drawdown) * capital
     sharpe = skew = kurtosis = psr = dsr = benchmark = math.nan
     if shape is not None:
@@ -349,10 +375,10 @@ def _verdict(
 
     if equity <= 0.0:
         kind, reason = "ruin", f"equity {equity:.2f} is not positive"
-    elif equity * limits.max_leverage < smallest_notional:
+    elif equity * max_leverage < smallest_notional:
         kind, reason = (
             "ruin",
-            f"equity {equity:.2f} x leverage {limits.max_leverage:g} is below the smallest order "
+            f"equity {equity:.2f} x leverage {max_leverage:g} is below the smallest order "
             f"{smallest_notional:.2f}",
         )
     elif equity < floor:
@@ -385,4 +411,5 @@ def _verdict(
         skew=skew,
         kurtosis=kurtosis,
         benchmark=benchmark,
+        max_leverage=max_leverage,
     )

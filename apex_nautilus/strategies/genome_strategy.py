@@ -35,11 +35,14 @@ class GenomeStrategyConfig(ApexStrategyConfig, frozen=True, kw_only=True):
     shrink : bool
         Shrink Kelly's fraction by the uncertainty of the edge (`apex_nautilus.risk.Certainty`): T and SR are
         the genome's out-of-sample trades and the agent's own closed ones. Without either nothing is bet.
+    max_leverage : float, optional
+        Largest notional over equity, where that is less than the genome's own.
     """
 
     genome: str
     multiplier: float = 1.0
     shrink: bool = False
+    max_leverage: float | None = None
 
 
 class _Schema(msgspec.Struct):
@@ -96,7 +99,11 @@ class GenomeStrategy(ApexStrategy):
     program : Program
     reasons : list of int, as long as REASONS
         How often a decision ended for each reason (`apex_nautilus.risk.REASONS`).
+    max_leverage : float
+        Largest notional over equity that its orders may have, from the start on.
     """
+
+    max_leverage: float
 
     def __init__(self, config: GenomeStrategyConfig) -> None:
         super().__init__(config)
@@ -125,6 +132,9 @@ class GenomeStrategy(ApexStrategy):
                 self._certainty = Certainty(known.sharpe, known.trades)
             certainty = self._certainty.value
         rules = trading_rules(self.genome, self.spec, certainty=certainty, timers=self.timers)
+        if self.config.max_leverage is not None:
+            rules["max_leverage"] = min(rules["max_leverage"], self.config.max_leverage)
+        self.max_leverage = float(rules["max_leverage"])
         self._max_hold_ns = int(rules["max_hold_ns"])
         subscription = self.subscribe_feed(
             self.genome.clock, self.genome.conflate_ms, tuple(self.genome.features)

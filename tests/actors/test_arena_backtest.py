@@ -44,6 +44,7 @@ def write(root, file, /, **changes):
         "market": "market",
         "strategies": "catalog",
         "slots": SLOTS,
+        "limits": {"max_leverage": 50.0},
         "contest": {"min_shadow_s": 2.0},
         "ledger_mark_s": 1.0,
         **changes,

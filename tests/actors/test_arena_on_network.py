@@ -46,6 +46,7 @@ def run(folder, name, **changes):
             {"slot": "btc-2", "instrument_id": BTC_ID},
             {"slot": "eth-1", "instrument_id": ETH_ID},
         ],
+        "limits": {"max_leverage": 50.0},
         "contest": {"min_shadow_s": 2.0},
         "mark_s": 0.25,
         "ledger_mark_s": 1.0,

@@ -126,6 +126,18 @@ def test_a_slot_is_looked_at_only_every_so_often(tmp_path, roster):
     assert [c.slot for c in the_crew.changes(30 * SECOND, busy=[])] == ["btc-1"]
 
 
+def test_a_challenger_that_holds_a_position_is_not_idle(tmp_path, roster):
+    rules = ContestRules(idle_expiry_s=60.0, every_s=0.0, min_shadow_s=10_000.0)
+    bear(roster, "champion", genome(), slot="btc-1", epoch=1, equities=[200.0] * 50)
+    challenger = bear(roster, "shadow", genome(p=0.7), equities=[200.0] * 50)
+    the_crew = crew(catalog(tmp_path), roster, rules)
+    challenger.book_fill(0.01, 50_000.0, 0.25, 0)
+    assert the_crew.changes(3_600 * SECOND, busy=[]) == []
+    challenger.book_fill(-0.01, 50_000.0, 0.25, 3_600 * SECOND)
+    assert the_crew.changes(3_659 * SECOND, busy=[]) == []
+    assert [c.action for c in the_crew.changes(3_660 * SECOND, busy=[])] == ["expire"]
+
+
 def test_books_move_money_and_refuse_nonsense(roster):
     agent = bear(roster, "champion", genome(), slot="btc-1", epoch=3)
     assert (agent.name, agent.tag, roster.treasury) == ("btc-1.e3", "BTC1E3", 9_800.0)

@@ -48,6 +48,19 @@ def test_an_agent_dies_by_ruin_or_by_its_drawdown_limit(equity, smallest, limits
     assert verdict.floor == pytest.approx((1.0 - limits.drawdown) * 200.0)
 
 
+@pytest.mark.parametrize(
+    ("own", "limit", "kind"),
+    [(10.0, 10.0, "live"), (0.5, 10.0, "ruin"), (10.0, 0.5, "ruin"), (0.61, 10.0, "live")],
+)
+def test_ruin_is_by_the_smaller_of_the_limit_and_the_genomes_own_leverage(own, limit, kind):
+    """Whoever can place no order any more would hold its slot for ever."""
+    limits = Limits(max_leverage=limit)
+    vitals = Vitals(equity=100.0, capital=150.0, smallest_notional=60.0, max_leverage=own)
+    verdict = judge(vitals, limits, NOBODY)
+    assert (verdict.kind, verdict.max_leverage) == (kind, min(own, limit))
+    assert Watchtower(limits).judge("a", 100.0, 150.0, 60.0, own).kind == kind
+
+
 def test_losing_money_with_confidence_is_decay_and_needs_enough_trades():
     limits = Limits(min_trades=30)
     losing = np.where(np.arange(60) % 5 == 0, 0.02, -0.02)
@@ -194,7 +207,7 @@ def test_the_numbers_of_a_verdict_make_it_again():
 def test_a_verdict_has_the_values_of_the_papers(sharpe, n, skew, kurtosis, trials, psr, dsr):
     shape = Moments(n, sharpe, 1.0, sharpe, skew, kurtosis)
     limits = Limits(min_trades=20, window=2000)
-    verdict = watchtower._verdict(200.0, 200.0, 6.0, n, shape, limits, trials)
+    verdict = watchtower._verdict(200.0, 200.0, 6.0, 10.0, n, shape, limits, trials)
     assert psr is None or round(verdict.psr, 4) == psr
     assert round(verdict.dsr, 4) == dsr
 
