@@ -54,7 +54,15 @@ from apex_nautilus.actors.touches import Touches
 from apex_nautilus.actors.trade_lines import TradeLines, delay_lines
 from apex_nautilus.actors.watcher import Watcher
 from apex_nautilus.actors.watchtower import Limits, Verdict, Watchtower, past_returns
-from apex_nautilus.engine import BAR_CLOCKS, install_network, remove_if_flat, spawn, spec_of
+from apex_nautilus.engine import (
+    BAR_CLOCKS,
+    Refusal,
+    install_guard,
+    install_network,
+    remove_if_flat,
+    spawn,
+    spec_of,
+)
 from apex_nautilus.engine.funding_rates import FundingCoverage
 from apex_nautilus.engine.records import FUNDING_TOPIC, FundingPayment
 from apex_nautilus.features import names as feature_names
@@ -227,6 +235,7 @@ class ArenaController(Controller):
         when every other component of the node has started."""
         config = self._settings
         install_network(self.msgbus, self._trader)
+        install_guard(self._trader, self.msgbus, self.cache, self.clock, self._on_refusal)
         self.layout.ensure()
         self._is_live = not isinstance(self.clock, TestClock)
         writer = LedgerWriter(self.layout.ledger, config.writer, group_commit=256)
@@ -338,6 +347,25 @@ class ArenaController(Controller):
         return bool(jobs)
 
     # ---------------------------------------------------------------- events
+
+    def _on_refusal(self, refusal: Refusal) -> None:
+        """The guard refused a command about another's order: keep it, where the ledger is open."""
+        if not self._is_open:
+            return
+        names = {"": ""}
+        for strategy_id in (refusal.sender, refusal.owner):
+            agent = self.roster.of_strategy(strategy_id)
+            names[strategy_id] = strategy_id if agent is None else agent.name
+        self._write(
+            refusal.ts_ns,
+            records.Trespass(
+                sender=names[refusal.sender],
+                owner=names[refusal.owner],
+                command=refusal.command,
+                order=refusal.order,
+                reason=refusal.reason,
+            ),
+        )
 
     def _on_order_event(self, event: Any) -> None:
         if not isinstance(event, OrderFilled | OrderDenied | OrderRejected):

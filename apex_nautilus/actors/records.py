@@ -33,6 +33,7 @@ __all__ = [
     "Swap",
     "SwapBegin",
     "Trade",
+    "Trespass",
     "VerdictLine",
     "kind_of",
 ]
@@ -219,6 +220,20 @@ class OrderRefusal(Record):
     """An order of an agent was denied or rejected."""
 
     agent: str
+    order: str
+    reason: str
+
+
+class Trespass(Record):
+    """A command about another's order or position was refused; see `engine.order_guard`.
+
+    `sender` and `owner` are agents, or strategy ids where they are none of ours; `sender` is "" where somebody
+    spoke in the owner's name. `command` is ``submit``, ``amend``, ``cancel`` or ``control``.
+    """
+
+    sender: str
+    owner: str
+    command: str
     order: str
     reason: str
 

@@ -77,6 +77,7 @@ from apex_nautilus.engine.network import (
     install_network,
     with_network,
 )
+from apex_nautilus.engine.order_guard import NOT_ITS_OWN, Refusal, install_guard
 from apex_nautilus.engine.queue_fill_model import QueueFillModel, QueueModule, QueueModuleConfig
 from apex_nautilus.engine.records import FillRecord, TradeRecord
 from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
@@ -89,6 +90,7 @@ __all__ = [
     "BAR_CLOCKS",
     "LOG_FOLDER",
     "NETWORK_TIMEOUT",
+    "NOT_ITS_OWN",
     "TEARSHEET",
     "TOUCH_CLOCK",
     "AgentConfig",
@@ -130,6 +132,7 @@ __all__ = [
     "QueueFillModel",
     "QueueModule",
     "QueueModuleConfig",
+    "Refusal",
     "ReportTable",
     "Subscribe",
     "Subscription",
@@ -153,6 +156,7 @@ __all__ = [
     "collect_delays",
     "data_span",
     "hub_config",
+    "install_guard",
     "install_network",
     "load_config",
     "marks_config",

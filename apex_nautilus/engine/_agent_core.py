@@ -14,7 +14,6 @@ from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId
 from nautilus_trader.model.objects import Currency
 from nautilus_trader.model.orders import Order
 from nautilus_trader.trading.config import StrategyConfig
-from nautilus_trader.trading.strategy import Strategy
 
 from apex_nautilus.engine.feed_hub import NEVER_NS, Feed, FeedHub, Subscribe, Subscription
 from apex_nautilus.engine.fill_costs import FillCosts
@@ -26,6 +25,7 @@ from apex_nautilus.engine.records import (
     FundingRecord,
     TradeRecord,
 )
+from apex_nautilus.engine.vouching import VouchingStrategy
 from apex_nautilus.risk import (
     AgentAccount,
     EntryPolicy,
@@ -83,7 +83,7 @@ def entry_timers(entry_retries: int, reprice_s: float, patience_s: float) -> Pas
     return PassiveTimers(round(reprice_s * 1e9), round(patience_s * 1e9))
 
 
-class AgentCore(Strategy):
+class AgentCore(VouchingStrategy):
     """An agent's feed, ledger and orders; see `ApexStrategy`, which documents the attributes."""
 
     spec: InstrumentSpec

@@ -40,6 +40,7 @@ from apex_nautilus.engine.delays import DelayReport, collect_delays
 from apex_nautilus.engine.funding_rates import FundingCoverage, FundingPlan, plan_funding
 from apex_nautilus.engine.market_data import batches, data_span
 from apex_nautilus.engine.marks import MarkKeeper
+from apex_nautilus.engine.order_guard import install_guard
 from apex_nautilus.engine.records import FillRecord, FundingRecord, TradeRecord
 from apex_nautilus.engine.strategy_source import source_file
 from apex_nautilus.engine.tearsheet import TEARSHEET, TearsheetKeeper
@@ -237,6 +238,7 @@ def run_backtest(
     funding = plan_funding(config.catalog, config.instrument_ids, config.funding, start_ns=lo, end_ns=hi)
     with _staging(final) as staging:
         with open_engine(_nautilus(config, bars, funding, staging)) as engine:
+            install_guard(engine.trader, engine.kernel.msgbus, engine.cache, engine.kernel.clock)
             account_start = _balance(engine, config)
             keeper = None
             if tearsheet and staging is not None:
