@@ -107,8 +107,9 @@ class ApexStrategy(AgentCore):
     entry_ends : dict of str to int
         How often an entry ended ``rested``, ``crossed`` and ``given_up``.
     refusals : int
-        Entries outside the venue's bounds, and orders that were denied, rejected or could not be changed. A
-        post-only order that would have taken is none of them: the policy is asked again.
+        Entries outside the venue's bounds, and orders that were denied, rejected or could not be changed.
+        Neither a post-only order that would have taken (its policy is asked again) nor a stop that the market
+        has passed on its way (the position is closed) is one of them.
     timeouts : int
         Orders, cancellations and amendments that got no answer in time; not counted as refusals.
     genome_id : str
@@ -376,6 +377,10 @@ class ApexStrategy(AgentCore):
         if bounced and self._entry is not None and order is self._entry.order:
             self._entry.gone(bounced=True)
             return
+        is_stop = order is self._stop_leg and self.phase is Phase.HOLDING
+        if is_stop and reason != NETWORK_TIMEOUT and self._is_stop_passed():
+            self.close("stop")  # a venue takes no stop that the market has passed before it came
+            return
         self._count_refusal(reason)
         self.log.warning(f"slot {self.slot}: {role} {client_order_id} refused: {reason}")
         if reason == NETWORK_TIMEOUT:
@@ -383,9 +388,7 @@ class ApexStrategy(AgentCore):
         elif self._entry is not None and order is self._entry.order:
             self._entry.gone()
         elif order in (self._stop_leg, self._profit_leg) and self.phase is Phase.HOLDING:
-            # A venue refuses a stop that the market has passed before it came.
-            is_late = order is self._stop_leg and self._is_stop_passed()
-            self.close("stop" if is_late else "leg_refused")
+            self.close("leg_refused")
 
     def _count_refusal(self, reason: str) -> None:
         if reason == NETWORK_TIMEOUT:

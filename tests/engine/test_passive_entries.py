@@ -192,7 +192,7 @@ def test_one_entry(case, tmp_path):
     change = run_agents(tmp_path, touch_books(touches), [agent])
     assert fills_of(agent) == [(role, ms, price, 0.5, maker) for role, ms, price, maker in expected]
     assert agent.entry_ends == {"rested": 0, "crossed": 0, "given_up": 0} | {end: 1}
-    assert agent.is_flat
+    assert (agent.is_flat, agent.refusals) == (True, 0)
     fees = sum(price * 0.5 * (0.0002 if maker else 0.0005) for _, _, price, maker in expected)
     assert sum(f.fee for f in agent.fills) == pytest.approx(fees, abs=1e-8)
     assert agent.account.balance - 200.0 == pytest.approx(change, abs=1e-6)
