@@ -8,7 +8,8 @@
                                                                                              |
                           IDLE <--- flat, and no order left that could still be filled ------+
 
-The entry is a market order (immediate or cancel). The take-profit rests at the venue; the stop is the
+The entry is a market order (immediate or cancel), or rests first and is followed (`_contender_entry`); then
+ENTERING lasts until nothing of it is out. The take-profit rests at the venue; the stop is the
 contender's own: the venue knows no stop orders, so it watches the touch and sends a market order when it sees
 it cross. Closing sends the take-profit's cancellation and right behind it the market order; on one connection
 they arrive in that order. A cancellation that is lost is sent again until the venue has answered it, and if
@@ -27,142 +28,51 @@ import numpy as np
 from ..features import STATUS_PATH, STATUS_ROW, header
 from ..risk import ORDER as DECIDED
 from ..risk import RUINED, balance_kernel, fill_kernel, ruined_kernel
+from ..risk.entry_policy import CANCEL as GIVE_UP
+from ..risk.entry_policy import EXECUTION_AGGRESSIVE
 from ..risk.order_timeout import (
-    CANCEL as CANCEL_ROLE,
-)
-from ..risk.order_timeout import (
+    CANCEL,
     ENTRY,
     EXIT,
     RETRY,
     answered_kernel,
     clear_kernel,
     expire_kernel,
-    sent_kernel,
 )
 from . import _contender_records as r
 from . import _world as w
-from . import matching as m
+from ._contender_entry import begin_entry, cross, go_on_entering, is_wanted, wish_now
+from ._contender_orders import GTC, send_cancel, send_market, send_resting
 from ._contender_row import apply_batch, decide_row, equity_seen, evaluate_row_of
 from ._jit import apart, kernel
-from ._venue import delay_factor
-from .draws import extend_key
-from .event_queue import push
-from .latency import CANCEL, ORDER, delay_of, in_order, loss_of
 
 __all__ = ["attend", "mark_until"]
 
 #: The venue takes no limit order further than this from the touch; its owner watches such a take-profit.
 _BAND = 0.10
 
-_ENTRY, _EXIT, _CANCEL = np.int64(ENTRY), np.int64(EXIT), np.int64(CANCEL_ROLE)
+_ENTRY, _EXIT, _CANCEL = np.int64(ENTRY), np.int64(EXIT), np.int64(CANCEL)
 _NO_RETRIES = np.int64(0)
-_GTC, _IOC = np.int64(m.GTC), np.int64(m.IOC)
-_NO_ASK, _NO_BID = np.int64(m.NO_ASK), np.int64(m.NO_BID)
 
 
-# ---------------------------------------------------------------------------------------------- messages out
-
-
-@kernel
-def _note_sent(world, pit, who, arrives_ns, command, order_id, kind):
-    c = pit.contenders[who]
-    if c.records == 0:
-        return
-    line = pit.sent[who, c.n_sent_lines]
-    c.n_sent_lines += 1
-    line.ts_ns = world.clock[w.NOW_NS]
-    line.arrives_ns = arrives_ns
-    line.command = command
-    line.order_id = order_id
-    line.kind = kind
-
-
-@kernel
-def _travel(world, pit, who, direction, mu):
-    """Count a command and draw its journey; returns its number and when it arrives, -1 when it is lost."""
-    c = pit.contenders[who]
-    account = world.accounts[c.agent]
-    command = account.commands
-    account.commands += 1
-    world.clock[w.MESSAGES] += 1
-    key = extend_key(world.keys[c.agent], command)
-    if loss_of(key, direction, c.loss):
-        c.lost += 1
-        return command, np.int64(-1)
-    delay = np.int64(delay_of(key, direction, mu, c.sigma) * delay_factor(world) + 0.5)
-    account.last_arrival_ns = in_order(world.clock[w.NOW_NS], delay, account.last_arrival_ns)
-    return command, account.last_arrival_ns
-
-
-@apart
-def _send_order(world, pit, who, side, price, size, time_in_force):
-    """Send an order and return its id; its slot in the pool is left in `profit_slot` or `working_slot`."""
-    c = pit.contenders[who]
-    clock = world.clock
-    command, arrives_ns = _travel(world, pit, who, ORDER, c.order_mu)
-    order_id = clock[w.NEXT_ORDER_ID]
-    clock[w.NEXT_ORDER_ID] = order_id + 1
-    clock[w.SENT] += 1
-    c.orders += 1
-    slot = np.int64(0)
-    if arrives_ns < 0:
-        clock[w.LOST] += 1
-    else:
-        slot = m.allocate(world.book, order_id, c.agent, side, price, size, time_in_force)
-        clock[w.IN_FLIGHT] += 1
-        push(world.queue, arrives_ns, w.ORDER_ARRIVES, slot, order_id, price, size)
-    if time_in_force == _GTC:
-        c.profit_slot = slot
-    else:
-        c.working_slot = slot
-    _note_sent(world, pit, who, arrives_ns, command, order_id, r.AN_ORDER)
-    return order_id
-
-
-@kernel
-def _send_market(world, pit, who, side, units):
-    """Send an immediate-or-cancel order without a limit and wait for its answer."""
-    c = pit.contenders[who]
-    lots = np.int64(units // pit.rules[who].lot_units)
-    limit = _NO_ASK if side > 0 else _NO_BID
-    order_id = _send_order(world, pit, who, side, limit, lots, _IOC)
-    sent_kernel(pit.pending[who, r.WORKING], order_id, world.clock[w.NOW_NS], c.timeout_ns)
-
-
-@apart
-def _send_cancel(world, pit, who, waits, order_id, slot):
-    """Ask for an order to be taken off, or at least what became of it, and wait for the answer."""
-    c = pit.contenders[who]
-    command, arrives_ns = _travel(world, pit, who, CANCEL, c.cancel_mu)
-    if arrives_ns >= 0:
-        # Whoever reads the event at the venue tells by its size whom to answer; see `_contest._hear`.
-        push(world.queue, arrives_ns, w.CANCEL_ARRIVES, slot, order_id, np.int64(0), c.agent + 1)
-    sent_kernel(pit.pending[who, waits], order_id, world.clock[w.NOW_NS], c.timeout_ns)
-    _note_sent(world, pit, who, arrives_ns, command, order_id, r.A_CANCEL)
+# ------------------------------------------------------------------------------------------- the position
 
 
 @kernel
 def _place_profit(world, pit, who):
     """Send the take-profit for the whole position, unless it is too far away for the venue."""
     c = pit.contenders[who]
-    rules = pit.rules[who]
     touch = pit.floats[c.memory_at + header.BID]
     c.profit_held = 1 if abs(c.take_profit - touch) > _BAND * touch else 0
     if c.profit_held != 0:
         return
-    price = np.int64(math.floor(c.take_profit * rules.price_scale + 0.5)) // rules.tick_units
-    lots = abs(pit.ledgers[who].position_units) // rules.lot_units
-    c.profit_id = _send_order(world, pit, who, -c.side, price, lots, _GTC)
-    sent_kernel(pit.pending[who, r.PROFIT], c.profit_id, world.clock[w.NOW_NS], c.timeout_ns)
+    send_resting(world, pit, who, -c.side, c.take_profit, abs(pit.ledgers[who].position_units), GTC)
 
 
 @apart
 def _send_exit(world, pit, who):
     held = pit.ledgers[who].position_units
-    _send_market(world, pit, who, -1 if held > 0 else 1, abs(held))
-
-
-# ------------------------------------------------------------------------------------------- the position
+    send_market(world, pit, who, -1 if held > 0 else 1, abs(held))
 
 
 @kernel
@@ -193,7 +103,7 @@ def _enter(world, pit, who, decision):
     _begin(pit, who, decision.side, decision.take_profit, decision.stop, decision.p, decision.fraction)
     c.phase = r.ENTERING
     units = np.int64(math.floor(decision.quantity * pit.rules[who].size_scale + 0.5))
-    _send_market(world, pit, who, c.side, units)
+    begin_entry(world, pit, who, units)
 
 
 @apart
@@ -202,9 +112,9 @@ def _close(world, pit, who, kind):
     c = pit.contenders[who]
     c.phase = r.CLOSING
     c.exit_kind = kind
-    clear_kernel(pit.pending[who, r.PROFIT])
-    if c.profit_id >= 0 and pit.pending[who, r.CANCELLING].order_id < 0:
-        _send_cancel(world, pit, who, r.CANCELLING, c.profit_id, c.profit_slot)
+    clear_kernel(pit.pending[who, r.RESTING])
+    if c.resting_id >= 0 and pit.pending[who, r.CANCELLING].order_id < 0:
+        send_cancel(world, pit, who, r.CANCELLING, c.resting_id, c.resting_slot)
     if pit.pending[who, r.WORKING].order_id < 0 and pit.ledgers[who].position_units != 0:
         _send_exit(world, pit, who)
 
@@ -251,6 +161,10 @@ def _go_on(world, pit, who):
     if pit.pending[who, r.WORKING].order_id >= 0:
         return
     if c.phase == r.ENTERING:
+        how = go_on_entering(world, pit, who)
+        if how == r.GOES_ON:
+            return
+        pit.entry_ends[who, how] += 1
         if held == 0:
             _finish(pit, who, r.NOT_ENTERED)
             return
@@ -260,12 +174,12 @@ def _go_on(world, pit, who):
         # While a take-profit may be at the venue it is left alone, filled in part or not.
         if held == 0:
             _finish(pit, who, r.EXIT_TAKE_PROFIT)
-        elif c.profit_id < 0:
+        elif c.resting_id < 0:
             _place_profit(world, pit, who)
     elif c.phase == r.CLOSING:
         if held != 0:
             c.exit_due = 1
-        elif c.profit_id < 0:
+        elif c.resting_id < 0:
             _finish(pit, who, c.exit_kind)
 
 
@@ -312,11 +226,11 @@ def _order_gone(pit, who, order_id):
     """Nothing more will come of an order."""
     c = pit.contenders[who]
     answered_kernel(pit.pending[who, r.WORKING], order_id)
-    answered_kernel(pit.pending[who, r.PROFIT], order_id)
+    answered_kernel(pit.pending[who, r.RESTING], order_id)
     answered_kernel(pit.pending[who, r.CANCELLING], order_id)
     answered_kernel(pit.pending[who, r.PROBING], order_id)
-    if order_id == c.profit_id:
-        c.profit_id = r.NO_ORDER
+    if order_id == c.resting_id:
+        c.resting_id = r.NO_ORDER
 
 
 @apart
@@ -344,7 +258,10 @@ def _write_row(pit, who, now_ns, decided, decision):
 def _on_path(world, pit, who, now_ns):
     """Guard the position at a whole book: stop, holding time, an unfinished close."""
     c = pit.contenders[who]
-    if c.phase == r.HOLDING:
+    if c.phase == r.ENTERING:
+        if wish_now(pit, who, now_ns):
+            _go_on(world, pit, who)
+    elif c.phase == r.HOLDING:
         side = c.side
         touch = pit.floats[c.memory_at + (header.BID if side > 0 else header.ASK)]
         if (touch - c.stop) * side <= 0.0:
@@ -364,6 +281,8 @@ def _on_row(world, pit, who, now_ns):
     """Move the program on; decide when idle, and never again after a ruin, as in the replay."""
     c = pit.contenders[who]
     evaluate_row_of(pit, who)
+    if c.phase == r.ENTERING and wish_now(pit, who, now_ns):
+        _go_on(world, pit, who)
     idle = c.phase == r.IDLE and c.ruin_ts_ns < 0
     if c.ruin_ts_ns >= 0:
         pit.reasons[who, RUINED] += 1
@@ -402,6 +321,13 @@ def _lost(world, pit, who):
     now_ns = world.clock[w.NOW_NS]
     working = pit.pending[who, r.WORKING]
     if c.phase == r.ENTERING:
+        if pit.rules[who].execution != EXECUTION_AGGRESSIVE:
+            if expire_kernel(working, _ENTRY, now_ns, c.entry_retries, is_wanted(pit, who)) == RETRY:
+                c.retries += 1
+                cross(world, pit, who)
+            else:
+                _go_on(world, pit, who)
+            return
         # The signal holds if the row evaluated last would still enter, as the book is seen now.
         decision = decide_row(pit, who)
         wanted = decision.reason == DECIDED and decision.side == c.side
@@ -426,18 +352,21 @@ def _missed(world, pit, who):
     if (working.deadline_ns <= now_ns and probing.order_id < 0) or expire_kernel(
         probing, _CANCEL, now_ns, _NO_RETRIES, working.order_id >= 0
     ) == RETRY:
-        _send_cancel(world, pit, who, r.PROBING, working.order_id, c.working_slot)
+        send_cancel(world, pit, who, r.PROBING, working.order_id, c.working_slot)
     cancelling = pit.pending[who, r.CANCELLING]
-    profit = pit.pending[who, r.PROFIT]
-    if expire_kernel(cancelling, _CANCEL, now_ns, _NO_RETRIES, c.profit_id >= 0) == RETRY:
+    resting = pit.pending[who, r.RESTING]
+    if expire_kernel(cancelling, _CANCEL, now_ns, _NO_RETRIES, c.resting_id >= 0) == RETRY:
         c.retries += 1
-        _send_cancel(world, pit, who, r.CANCELLING, c.profit_id, c.profit_slot)
-    elif profit.deadline_ns <= now_ns:
-        # Once its cancellation is answered a new take-profit goes out; see `_go_on`.
-        expire_kernel(profit, _EXIT, now_ns, _NO_RETRIES, False)
+        send_cancel(world, pit, who, r.CANCELLING, c.resting_id, c.resting_slot)
+    elif resting.deadline_ns <= now_ns:
+        # Once its cancellation is answered a new order goes out; see `_go_on`.
+        if c.phase != r.ENTERING:
+            expire_kernel(resting, _EXIT, now_ns, _NO_RETRIES, False)
+        elif expire_kernel(resting, _ENTRY, now_ns, c.entry_retries, is_wanted(pit, who)) != RETRY:
+            c.wish = GIVE_UP
         if cancelling.order_id < 0:
             c.retries += 1
-            _send_cancel(world, pit, who, r.CANCELLING, c.profit_id, c.profit_slot)
+            send_cancel(world, pit, who, r.CANCELLING, c.resting_id, c.resting_slot)
 
 
 @kernel
@@ -465,7 +394,7 @@ def attend(world, pit, who):
             _book_fill(pit, who, message)
             _go_on(world, pit, who)
         elif kind == r.OPEN:
-            answered_kernel(pit.pending[who, r.PROFIT], message.order_id)
+            answered_kernel(pit.pending[who, r.RESTING], message.order_id)
         elif kind == r.CLOSED:
             if message.count != 0 and message.order_id == pit.pending[who, r.WORKING].order_id:
                 # Asked about, and never answered before: the order did not arrive.
@@ -479,7 +408,7 @@ def attend(world, pit, who):
         c.head += 1
     else:
         _missed(world, pit, who)
-    soonest = min(pit.pending[who, r.PROFIT].deadline_ns, pit.pending[who, r.CANCELLING].deadline_ns)
+    soonest = min(pit.pending[who, r.RESTING].deadline_ns, pit.pending[who, r.CANCELLING].deadline_ns)
     # A market order that is asked about has no deadline of its own any more.
     waits = r.WORKING if pit.pending[who, r.PROBING].order_id < 0 else r.PROBING
     soonest = min(soonest, pit.pending[who, waits].deadline_ns)

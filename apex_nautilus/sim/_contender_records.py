@@ -15,6 +15,7 @@ from ..risk.trades import TRADE as CONTENDER_TRADE
 __all__ = [
     "CONTENDER",
     "CONTENDER_TRADE",
+    "ENTRY_ENDS",
     "EXIT_KINDS",
     "HEARD",
     "MESSAGE",
@@ -38,9 +39,14 @@ EXIT_STOP, EXIT_TAKE_PROFIT, EXIT_MAX_HOLD = (
 # What a contender hears.
 BATCH, FILL, OPEN, CLOSED, FUNDED = np.arange(5)
 
-# Rows of `Pit.pending`: the market order under way, the take-profit, its cancellation, and the question what
-# became of the market order.
-WORKING, PROFIT, CANCELLING, PROBING = np.arange(4)
+# Rows of `Pit.pending`: the market order under way, the order that rests (of the entry, or the take-profit),
+# its cancellation, and the question what became of the market order.
+WORKING, RESTING, CANCELLING, PROBING = np.arange(4)
+
+# How an entry ended, by column of `Pit.entry_ends`; `GOES_ON` while it has not.
+RESTED, CROSSED, GIVEN_UP = np.arange(3)
+GOES_ON = np.int64(-1)
+ENTRY_ENDS = ("rested", "crossed", "given_up")
 
 # What it sends.
 AN_ORDER, A_CANCEL = np.arange(2)
@@ -90,9 +96,15 @@ CONTENDER = np.dtype(
         ("p", "<f8"),
         ("fraction", "<f8"),
         ("hold_until_ns", "<i8"),
-        ("profit_id", "<i8"),  # may be at the venue; NO_ORDER when it is known not to be
-        ("profit_slot", "<i8"),
+        ("resting_id", "<i8"),  # may be at the venue; NO_ORDER when it is known not to be
+        ("resting_slot", "<i8"),
         ("working_slot", "<i8"),
+        ("wanted_units", "<i8"),  # of its entry, like the rest up to `entry_limit`
+        ("wish", "<i8"),  # what is to be done when nothing of it is out
+        ("is_crossing", "<i8"),  # 1: its market order was sent
+        ("decided_ns", "<i8"),
+        ("priced_ns", "<i8"),
+        ("entry_limit", "<f8"),  # where its order rests
         ("profit_held", "<i8"),  # 1: too far away for the venue, watched here
         ("balance_before", "<f8"),
         ("fees_before", "<f8"),
@@ -184,6 +196,7 @@ class Pit(NamedTuple):
     pending: np.ndarray  # PENDING[n, 4]
     rules: np.ndarray  # RULES[n]
     reasons: np.ndarray  # int64[n, reasons]
+    entry_ends: np.ndarray  # int64[n, 3]: rested, crossed, given up
     opcodes: np.ndarray  # uint8, the programs one after another
     operands: np.ndarray  # int32
     constants: np.ndarray  # float64
@@ -241,7 +254,7 @@ def new_pit(
     contenders["n_features"] = [len(m.specs) for m in machines]
     contenders["next_ns"] = NEVER_NS
     contenders["last_heard_ns"] = start_ns
-    contenders["profit_id"] = NO_ORDER
+    contenders["resting_id"] = NO_ORDER
     contenders["ruin_ts_ns"] = -1
     contenders["next_mark_ns"] = start_ns + contenders["mark_ns"]
     ledgers = np.zeros(n, LEDGER)
@@ -258,6 +271,7 @@ def new_pit(
         pending=pending,
         rules=np.ascontiguousarray(rules, RULES),
         reasons=np.zeros((n, len(REASONS)), np.int64),
+        entry_ends=np.zeros((n, len(ENTRY_ENDS)), np.int64),
         opcodes=_joined([p.opcodes for p in programs], np.uint8),
         operands=_joined([p.operands for p in programs], np.int32),
         constants=_joined([p.constants for p in programs], np.float64),

@@ -84,17 +84,17 @@ def _answer(world, pit, who, due_ns, n_trades):
             left -= message.size
             message.left = left
         else:
-            resting = orders[c.profit_slot]
+            resting = orders[c.resting_slot]
             message.left = resting.size if resting.id == line.maker_order else 0
     if own_arrival:
         rests = orders[event.slot].id == event.id
         message = _post(world, pit, who, due_ns, r.OPEN if rests else r.CLOSED)
         message.order_id = event.id
         message.count = 0
-        if c.profit_id >= 0 and c.profit_id != event.id and orders[c.profit_slot].id != c.profit_id:
-            # Its own take-profit stood in the way and was taken off, or has just been reported as filled.
+        if c.resting_id >= 0 and c.resting_id != event.id and orders[c.resting_slot].id != c.resting_id:
+            # Its own order stood in the way and was taken off, or has just been reported as filled.
             message = _post(world, pit, who, due_ns, r.CLOSED)
-            message.order_id = c.profit_id
+            message.order_id = c.resting_id
             message.count = 0
     elif kind == w.CANCEL_ARRIVES and event.size == c.agent + 1:
         message = _post(world, pit, who, due_ns, r.CLOSED)

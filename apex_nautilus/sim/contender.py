@@ -17,8 +17,9 @@ import numpy as np
 
 from ..features import BookFeatures, FeatureError
 from ..genome import Genome, Program, compile_genome
-from ..risk import REASONS, RULES, InstrumentSpec, trading_rules
-from ._contender_records import CONTENDER, CONTENDER_TRADE, EXIT_KINDS, Pit, new_pit
+from ..risk import PASSIVE_TIMERS, REASONS, RULES, InstrumentSpec, PassiveTimers, trading_rules
+from ..risk.entry_policy import AGGRESSIVE, EXECUTION_POLICY, PASSIVE
+from ._contender_records import CONTENDER, CONTENDER_TRADE, ENTRY_ENDS, EXIT_KINDS, Pit, new_pit
 from ._contest import equity_now
 from .population import Population
 
@@ -101,6 +102,11 @@ class Contender:
         object.__setattr__(self, "features", tuple(self.features))
         if getattr(self.rules, "dtype", None) != RULES:
             raise ContenderError("rules: need a record of dtype RULES; make it with risk.trading_rules()")
+        if self.rules["execution"] == EXECUTION_POLICY:
+            raise ContenderError(
+                "rules: the genome enters by a policy registered in Python; the market is compiled and "
+                f"knows {AGGRESSIVE} and {PASSIVE}"
+            )
         if self.program.n_features > len(self.features):
             raise ContenderError(
                 f"features: the program reads {self.program.n_features}, {len(self.features)} are named"
@@ -127,11 +133,18 @@ class Contender:
                 raise ContenderError(f"{name}: {value!r} is outside [{low:g}, {high:g}]")
 
     @classmethod
-    def of(cls, genome: Genome, instrument: InstrumentSpec, **options: Any) -> Contender:
+    def of(
+        cls,
+        genome: Genome,
+        instrument: InstrumentSpec,
+        *,
+        timers: PassiveTimers = PASSIVE_TIMERS,
+        **options: Any,
+    ) -> Contender:
         """Make a contender of a genome that trades `instrument`, the one of the market (`options` as fields).
 
         The genome may have been made for the same contract elsewhere: it trades by the steps, limits and fees
-        of the instrument given.
+        of the instrument given. `timers` are those of a passive entry.
 
         Raises
         ------
@@ -140,7 +153,7 @@ class Contender:
         """
         return cls(
             program=compile_genome(genome),
-            rules=trading_rules(genome, instrument),
+            rules=trading_rules(genome, instrument, timers=timers),
             features=tuple(genome.features),
             clock=genome.clock,
             conflate_ms=genome.conflate_ms,
@@ -164,6 +177,8 @@ class ContenderResult:
     position : base units still held, signed.
     realised, fees, funding : quote units; realised before fees, funding received.
     decisions : how often a decision ended for each reason (`risk.REASONS`).
+    entries : how often an entry was filled whole while it rested, ended by crossing, or was given up
+        (`rested`, `crossed`, `given_up`); what was filled before the end is held.
     rows : warm rows seen; `invalid` of the feature values read were no numbers.
     orders, lost : orders sent, and messages (cancellations too) that never arrived.
     timeouts, retries : answers waited for in vain, and commands sent again. An order that is asked about
@@ -183,6 +198,7 @@ class ContenderResult:
     fees: float
     funding: float
     decisions: dict[str, int]
+    entries: dict[str, int]
     rows: int
     invalid: int
     orders: int
@@ -290,6 +306,7 @@ def _result(pit: Pit, place: int) -> ContenderResult:
         fees=float(ledger["fees"]),
         funding=float(ledger["funding"]),
         decisions=dict(zip(REASONS, pit.reasons[place].tolist(), strict=True)),
+        entries=dict(zip(ENTRY_ENDS, pit.entry_ends[place].tolist(), strict=True)),
         rows=int(c["n_rows"]),
         invalid=int(c["invalid"]),
         orders=int(c["orders"]),

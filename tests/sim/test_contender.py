@@ -24,7 +24,7 @@ from apex_nautilus.genome import (
     feature,
 )
 from apex_nautilus.genome.trees import Node
-from apex_nautilus.risk import REASONS, decide, trading_rules
+from apex_nautilus.risk import REASONS, PassiveTimers, decide, register_entry_policy, trading_rules
 from apex_nautilus.sim import (
     CONTENDER_EXITS,
     CONTENDER_TRADE,
@@ -58,6 +58,9 @@ def genome(**changes) -> Genome:
         "bracket": Bracket(stop=BpsStop(value=8.0), max_hold_s=60.0),
     }
     return Genome(**{**fields, **changes})
+
+
+HASTY = PassiveTimers(reprice_ns=SECOND // 2, patience_ns=4 * SECOND)
 
 
 def contender(population=BITCOIN, options=None, **changes) -> Contender:
@@ -113,6 +116,12 @@ CASES = {
     "every book": {"clock": "book", "bracket": Bracket(stop=BpsStop(value=6.0), max_hold_s=5.0)},
     "conflated": {"clock": "book", "conflate_ms": 100, **windowed()},
     "windows": windowed(),
+    "resting": {"execution": "passive"},
+    "resting, every book": {
+        "execution": "passive",
+        "clock": "book",
+        "bracket": Bracket(stop=BpsStop(value=6.0), max_hold_s=5.0),
+    },
 }
 
 
@@ -269,11 +278,11 @@ def check_market(market, tape):
     assert all(getattr(stats, n) >= 0 for n in ends)
     book = market._world.book
     assert stats.in_flight + stats.resting + int(book.state[FREE_COUNT]) == len(book.orders)
-    # A contender has at most its take-profit at the venue, and only while it has a position to guard.
+    # A contender has at most one order that rests at the venue: its entry's, or its take-profit.
     for c in market._pit.contenders:
         own = (book.orders["id"] >= 0) & (book.orders["owner"] == c["agent"]) & (book.orders["resting"] == 1)
         assert own.sum() <= 1
-        assert set(book.orders["id"][own]) <= {c["profit_id"]}
+        assert set(book.orders["id"][own]) <= {c["resting_id"]}
 
 
 @settings(max_examples=20)
@@ -288,9 +297,10 @@ def check_market(market, tape):
     market_loss=st.sampled_from([0.0, 0.1]),
     burst=st.sampled_from([0.0, 2.0]),
     count=st.integers(1, 3),
+    execution=st.sampled_from(["aggressive", "passive"]),
 )
 def test_money_positions_and_orders_are_conserved_whatever_is_lost_or_late(
-    seed, loss, shift, clock, hold_s, stop_bps, reward, market_loss, burst, count
+    seed, loss, shift, clock, hold_s, stop_bps, reward, market_loss, burst, count, execution
 ):
     population = BITCOIN.replace(
         loss=market_loss,
@@ -301,11 +311,12 @@ def test_money_positions_and_orders_are_conserved_whatever_is_lost_or_late(
     )
     one = contender(
         population,
-        {"loss": loss, "latency_shift": shift, "record": True},
+        {"loss": loss, "latency_shift": shift, "record": True, "timers": HASTY},
         clock=clock,
         conflate_ms=200 if clock == "book" else 0,
         bracket=Bracket(stop=BpsStop(value=stop_bps), max_hold_s=hold_s, reward_risk=reward),
         calibration=Platt(a=0.0, b=3.0),
+        execution=execution,
     )
     market = Market(population, seed, warmup_ns=10 * SECOND, contenders=[one] * count)
     tape = market.run(40 * SECOND)
@@ -472,7 +483,7 @@ def test_a_fill_after_a_lost_cancellation_is_booked_and_closed():
         for _ in range(4000):  # until it holds a position with its take-profit at the venue
             market.run(SECOND // 20)
             c = market._pit.contenders[0]
-            if c["phase"] == r.HOLDING and market._pit.pending[0, r.PROFIT]["order_id"] < 0:
+            if c["phase"] == r.HOLDING and market._pit.pending[0, r.RESTING]["order_id"] < 0:
                 break
         world, agent = market._world, int(c["agent"])
         command = int(world.accounts[agent]["commands"])
@@ -481,16 +492,16 @@ def test_a_fill_after_a_lost_cancellation_is_booked_and_closed():
         if cancel >= order:
             continue
         c["loss"] = 0.5 * (cancel + order)  # the cancellation is lost, the market order behind it is not
-        profit_id, trades_before = int(c["profit_id"]), int(market._world.accounts[agent]["commands"])
+        resting_id, trades_before = int(c["resting_id"]), int(market._world.accounts[agent]["commands"])
         for _ in range(400):
             tape = market.run(SECOND)
             c = market._pit.contenders[0]
             if c["lost"] > 0:
                 c["loss"] = 0.0
             own = tape.trades_of(agent)
-            if (own["maker_order"] == profit_id).any():
+            if (own["maker_order"] == resting_id).any():
                 break
-        if c["lost"] == 0 or not (own["maker_order"] == profit_id).any():
+        if c["lost"] == 0 or not (own["maker_order"] == resting_id).any():
             continue
         filled += 1
         assert int(market._world.accounts[agent]["commands"]) > trades_before
@@ -500,6 +511,102 @@ def test_a_fill_after_a_lost_cancellation_is_booked_and_closed():
         check_market(market, tape)
         check_ledgers(market, tape)
     assert filled >= 1
+
+
+# --------------------------------------------------------------------------------------- entries that rest
+
+
+def resting(seed=1, *, seconds=1800, options=None, **changes):
+    """A run whose entries rest, and the orders on the tape that were filled for it."""
+    _, tape, result = run(seed=seed, seconds=seconds, options=options, execution="passive", **changes)
+    return result, tape.trades_of(result.agent)
+
+
+def decisions_of(result):
+    """Quantity, side and touch of each decision to enter, by the row at which a trade says it was made."""
+    log = result.row_log
+    return {row: log[row] for row in np.flatnonzero(log["reason"] == 0)}
+
+
+def test_an_entry_rests_in_the_book_and_waits_its_turn():
+    result, own = resting(options={"loss": 0.0})
+    assert result.entries["rested"] >= 10
+    assert sum(result.entries.values()) == result.decisions["order"]
+    decisions = decisions_of(result)
+    rested_at_once = 0
+    for trade in result.trades:
+        line = decisions[trade["entry_row"]]
+        near = line["bid"] if line["side"] > 0 else line["ask"]
+        assert trade["side"] == line["side"]
+        assert trade["quantity"] <= line["quantity"]
+        if trade["entry_price"] == near:
+            rested_at_once += 1
+            # Whoever was at that price before was served first, so the fill comes later than the decision.
+            assert trade["entry_ts_ns"] > line["ts_ns"]
+    assert rested_at_once >= 10
+    # Its fills as a maker are entries and take-profits; they pay the maker's fee.
+    made = own[own["maker"] == result.agent]
+    instrument = BITCOIN.instrument
+    scale = 10.0 ** -(instrument.price_precision + instrument.size_precision)
+    worth = own["price"].astype(float) * own["size"] * scale
+    fee = np.where(own["maker"] == result.agent, instrument.maker_fee, instrument.taker_fee)
+    assert len(made) >= result.entries["rested"]
+    assert result.fees == pytest.approx((worth * fee).sum(), rel=1e-9)
+
+
+def test_it_costs_less_to_rest_and_fewer_entries_come_off():
+    _, _, crossing = run(seconds=1800, options={"loss": 0.0})
+    result, _ = resting(options={"loss": 0.0})
+    share = [r_.fees / (r_.trades["quantity"] * r_.trades["entry_price"]).sum() for r_ in (result, crossing)]
+    assert share[0] < share[1]
+    assert crossing.entries["given_up"] == crossing.entries["rested"] == 0
+    assert result.entries["given_up"] + result.entries["crossed"] > 0
+
+
+def test_patience_ends_at_market_and_a_signal_that_is_gone_ends_it_too():
+    always = {"signal": constant(1.0), "bracket": Bracket(stop=BpsStop(value=20.0), max_hold_s=4.0)}
+    waits = {"timers": PassiveTimers(reprice_ns=3600 * SECOND, patience_ns=2 * SECOND), "loss": 0.0}
+    result, _ = resting(options=waits, seconds=600, **always)
+    assert result.entries["given_up"] == 0
+    assert result.entries["crossed"] >= 10
+    log = result.row_log
+    for trade in result.trades:
+        waited = trade["entry_ts_ns"] - log["ts_ns"][trade["entry_row"]]
+        assert waited < 3 * SECOND
+    flash = call("gt", call("rank", feature(2), k=20), constant(0.999))
+    gone = {"signal": call("if_then_else", flash, constant(1.0), constant(0.0))}
+    result, _ = resting(options=waits, seconds=600, **gone)
+    assert result.entries["given_up"] > result.entries["crossed"]
+
+
+@pytest.mark.parametrize("loss", [0.05, 0.4])
+def test_an_entry_never_exceeds_its_decision_whatever_is_lost(loss):
+    options = {"loss": loss, "timers": HASTY, "timeout_ns": SECOND // 4, "latency_shift": 3.0, "capital": 5e4}
+    result, _ = resting(options=options, clock="book", conflate_ms=500)
+    assert result.lost > 20
+    assert result.retries > 5
+    assert result.entries["crossed"] > 5
+    assert result.entries["given_up"] > 5
+    decisions = decisions_of(result)
+    parts = 0
+    for trade in result.trades:
+        wanted = decisions[trade["entry_row"]]["quantity"]
+        assert trade["quantity"] <= wanted * (1.0 + 1e-12)
+        parts += trade["quantity"] < wanted * (1.0 - 1e-12)
+    assert parts > 5
+
+
+class _Waiting:
+    def choose(self, state):
+        return 0
+
+
+def test_a_policy_of_python_is_refused():
+    register_entry_policy("test-contender-waiting", _Waiting())
+    with pytest.raises(ContenderError, match=r"rules: .* knows aggressive and passive"):
+        contender(execution="test-contender-waiting")
+    with pytest.raises(ValueError, match="no entry policy 'unheard-of'"):
+        contender(execution="unheard-of")
 
 
 def test_delays_are_those_of_its_key_log_normal_and_never_reorder_a_connection():
