@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 import click
@@ -61,6 +62,9 @@ def command(
     the quote currency, positive where they cost; the profit is net of all three. Spread: from the mid to the
     touch when an order at market was sent. Slippage: from that touch, the stop's trigger or the limit to the
     price of the fill. docs/backtest.md says more.
+
+    \b
+    apex ledger trades runs/six-0001 --sort profit --last 10
     """
     from apex_nautilus.cli._trades import TRADE_FIELDS, trade_row
 
@@ -85,7 +89,7 @@ def command(
     if sort == "profit":
         rows.sort(key=lambda row: row["pnl"])
     if as_csv:
-        out = csv.writer(click.get_text_stream("stdout"), lineterminator="\n")
+        out = csv.writer(sys.stdout, lineterminator="\n")
         out.writerow(("exit_time", *TRADE_FIELDS))
         for row in rows if last is None else rows[-last:]:
             out.writerow((time_text(row["exit_ts_ns"]), *(row[name] for name in TRADE_FIELDS)))
