@@ -22,6 +22,9 @@ from apex_nautilus.engine import (
     TEARSHEET,
     BarsConfig,
     ConfigError,
+    FundingCoverage,
+    FundingPlan,
+    FundingSetting,
     NetworkConfig,
     TearsheetKeeper,
     VenueConfig,
@@ -33,19 +36,19 @@ from apex_nautilus.engine import (
     check_bars,
     check_preload,
     check_run,
+    check_run_funding,
     check_run_network,
     hub_config,
     nautilus_config,
     next_run_id,
     open_engine,
     parse_time,
+    plan_funding,
     read_config,
     run_market,
+    run_span,
     trade_log_config,
 )
-from apex_nautilus.engine.backtest import run_span
-from apex_nautilus.engine.config import check_run_funding
-from apex_nautilus.engine.funding_rates import FundingCoverage, FundingPlan, FundingSetting, plan_funding
 from apex_nautilus.risk import MAX_MONEY
 
 __all__ = ["ARENA_SCHEMA", "ArenaRunConfig", "load_arena_config", "run_arena"]

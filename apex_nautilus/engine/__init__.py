@@ -11,6 +11,7 @@ change here and nowhere else.
   node and out.
 - `load_config` and `run_backtest` run agents over recorded books; `nautilus_config`, `open_engine`,
   `run_market` and `batches` are the parts of it, for runs of another kind.
+- `plan_funding` reads the rates of a run, `funding_module` books them at their settlements.
 - `network` makes commands late and lossy for any strategy, and the hubs' market data late.
 - `write_report` turns series, trades and events into one HTML file.
 - `recording` (imported by its own name, as the venues' adapters take a while to load) listens to live feeds.
@@ -24,6 +25,7 @@ from apex_nautilus.engine.backtest import (
     open_engine,
     run_backtest,
     run_market,
+    run_span,
     summary,
 )
 from apex_nautilus.engine.bar_fills import BarCostModule, BarCostModuleConfig, BarFillModel
@@ -41,6 +43,7 @@ from apex_nautilus.engine.config import (
     bar_hub_config,
     check_bars,
     check_run,
+    check_run_funding,
     check_run_network,
     hub_config,
     load_config,
@@ -62,6 +65,14 @@ from apex_nautilus.engine.feed_hub import (
     check_preload,
 )
 from apex_nautilus.engine.fill_model import TouchFillModel
+from apex_nautilus.engine.funding import BarFundingModule, FundingModule, FundingModuleConfig, funding_module
+from apex_nautilus.engine.funding_rates import (
+    FundingCoverage,
+    FundingPlan,
+    FundingSetting,
+    Settlement,
+    plan_funding,
+)
 from apex_nautilus.engine.instruments import spec_of
 from apex_nautilus.engine.lifecycle import remove_if_flat, spawn
 from apex_nautilus.engine.market_data import MarketDataError, batches, data_span
@@ -79,15 +90,30 @@ from apex_nautilus.engine.network import (
 )
 from apex_nautilus.engine.order_guard import NOT_ITS_OWN, Refusal, install_guard
 from apex_nautilus.engine.queue_fill_model import QueueFillModel, QueueModule, QueueModuleConfig
-from apex_nautilus.engine.records import FillRecord, TradeRecord
+from apex_nautilus.engine.records import (
+    FUNDING_TOPIC,
+    FillRecord,
+    FundingPayment,
+    FundingRecord,
+    TradeRecord,
+)
 from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
 from apex_nautilus.engine.tearsheet import TEARSHEET, TearsheetKeeper
-from apex_nautilus.engine.trade_files import Execution, read_events, read_executions, read_settings, sessions
+from apex_nautilus.engine.trade_files import (
+    Execution,
+    Payment,
+    read_events,
+    read_executions,
+    read_payments,
+    read_settings,
+    sessions,
+)
 from apex_nautilus.engine.trade_log import LOG_FOLDER, TradeLogger, TradeLoggerConfig, trade_log_config
 
 __all__ = [
     "AGENT_TOPIC",
     "BAR_CLOCKS",
+    "FUNDING_TOPIC",
     "LOG_FOLDER",
     "NETWORK_TIMEOUT",
     "NOT_ITS_OWN",
@@ -103,6 +129,7 @@ __all__ = [
     "BarCostModuleConfig",
     "BarFeed",
     "BarFillModel",
+    "BarFundingModule",
     "BarHub",
     "BarHubConfig",
     "BarRun",
@@ -121,6 +148,13 @@ __all__ = [
     "FeedHubConfig",
     "FeedLink",
     "FillRecord",
+    "FundingCoverage",
+    "FundingModule",
+    "FundingModuleConfig",
+    "FundingPayment",
+    "FundingPlan",
+    "FundingRecord",
+    "FundingSetting",
     "Happening",
     "MarkKeeper",
     "MarkKeeperConfig",
@@ -128,12 +162,14 @@ __all__ = [
     "NetworkConfig",
     "NetworkController",
     "NetworkModule",
+    "Payment",
     "Phase",
     "QueueFillModel",
     "QueueModule",
     "QueueModuleConfig",
     "Refusal",
     "ReportTable",
+    "Settlement",
     "Subscribe",
     "Subscription",
     "TearsheetKeeper",
@@ -152,9 +188,11 @@ __all__ = [
     "check_network",
     "check_preload",
     "check_run",
+    "check_run_funding",
     "check_run_network",
     "collect_delays",
     "data_span",
+    "funding_module",
     "hub_config",
     "install_guard",
     "install_network",
@@ -164,13 +202,16 @@ __all__ = [
     "next_run_id",
     "open_engine",
     "parse_time",
+    "plan_funding",
     "read_config",
     "read_events",
     "read_executions",
+    "read_payments",
     "read_settings",
     "remove_if_flat",
     "run_backtest",
     "run_market",
+    "run_span",
     "sessions",
     "spawn",
     "spec_of",

@@ -36,6 +36,12 @@ FIRST = START // HOUR * HOUR + HOUR
 HOLD = 10_000_000
 
 
+def cash(engine) -> Decimal:
+    """Change of the account."""
+    (account,) = engine.cache.accounts()
+    return account.balance_total(account.currencies()[0]).as_decimal() - 1_000_000
+
+
 class Listener(Plain):
     """Keeps every payment that is told on the bus, whomever it is for."""
 
@@ -111,12 +117,33 @@ def test_a_recorded_mark_price_goes_before_the_middle_of_the_book(tmp_path):
     assert [(p.mark, p.amount) for p in agent.payments] == [(61000.0, -0.061), (60000.1, -0.0600001)]
 
 
+@pytest.mark.parametrize(
+    ("bids", "asks", "mark"),
+    [([(59990.0, 5.0)], [], 59990.0), ([], [(60010.0, 5.0)], 60010.0), ([], [], 60000.2)],
+)
+def test_a_book_with_one_side_has_that_as_its_price_and_an_empty_one_the_entry_s(tmp_path, bids, asks, mark):
+    agent = scripted("A", [long_from(0)])
+    market = book_events(
+        [
+            (0, [(60000.0, 10.0)], [(60000.2, 10.0)]),
+            (1000, bids, asks),
+            (2000, [(60000.0, 9.0)], [(60000.2, 9.0)]),
+        ]
+    )
+    run_agents(tmp_path, market, [agent], funding=plan((1500, 1e-4)))
+    assert [p.mark for p in agent.payments] == pytest.approx([mark], rel=1e-12)
+
+
+def test_settlements_of_another_venue_and_of_what_nobody_holds_pass(tmp_path):
+    agent = scripted("A", [long_from(0)])
+    found = plan((1500, 1e-4)).settlements
+    found |= {"BTCUSDT-PERP.ELSEWHERE": found[BTC.id], "ETHUSDT-PERP.BINANCE": found[BTC.id]}
+    run_agents(tmp_path, books(1000), [agent], funding=FundingPlan(found, []))
+    assert [p.amount for p in agent.payments] == [-0.0600001]
+
+
 def test_a_strategy_that_knows_nothing_of_it_pays_into_the_same_account(tmp_path):
     one, two = Plain("A", [(500, send("in", BUY, 0.01))]), Plain("B", [(2000, send("in", BUY, 0.01))])
-
-    def cash(engine):
-        (account,) = engine.cache.accounts()
-        return account.balance_total(account.currencies()[0]).as_decimal() - 1_000_000
 
     for place, rate, paid in (("with", 0.0001, "0.06000010"), ("without", 0.0, "0")):
         run = run_plain(tmp_path / place, books(1000), [one, two], funding=plan((1500, rate)), look=cash)
@@ -171,8 +198,11 @@ def test_an_order_that_is_on_its_way_at_the_settlement_opens_too_late(tmp_path):
     for number, (sent_ms, pays) in enumerate([(1499.0, 0), (1490.0, 1)]):
         seen.clear()
         one = Listener(seen, [(sent_ms, send("in", BUY, 0.01))])
-        run_plain(tmp_path / str(number), books(1000), [one], network=slow, funding=plan((1500, 1e-4)))
+        change = run_plain(
+            tmp_path / str(number), books(1000), [one], network=slow, funding=plan((1500, 1e-4)), look=cash
+        )
         assert len(seen) == pays
+        assert change == -Decimal("0.30000100") - pays * Decimal("0.06000010")
         assert one.sent["in"].is_closed
 
 
