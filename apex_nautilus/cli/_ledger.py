@@ -67,8 +67,12 @@ def print_rows(
 
     from apex_nautilus.cli._show import console_of_width, show_table
 
+    if not rows:
+        click.echo(f"no {title}")
+        return
     cells = [[escape(_cell(key, row.get(key))) for _, key in columns] for row in rows]
-    show_table(console_of_width(), escape(f"{len(rows)} {title}"), [heading for heading, _ in columns], cells)
+    headings = [heading for heading, _ in columns]
+    show_table(console_of_width(), escape(f"{title}: {len(rows):,}"), headings, cells)
 
 
 def time_text(ts_ns: int) -> str:
@@ -82,4 +86,8 @@ def _cell(key: str, value: Any) -> str:
         return "-"
     if key.endswith("ts_ns") and isinstance(value, int):
         return time_text(value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if key == "quantity" or key.endswith("price"):
+        return f"{value:.10g}"
+    return f"{value:,.2f}" if abs(value) >= 1000.0 else f"{value:.4g}"

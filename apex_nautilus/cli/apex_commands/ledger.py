@@ -1,4 +1,4 @@
-"""Query what the arena and the Forge wrote down: verdicts, swaps, agents, trials."""
+"""Query what the arena and the Forge wrote down: agents, trades, verdicts, swaps, trials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _LedgerGroup(ModuleGroup):
 
 @click.command(cls=_LedgerGroup, package="apex_nautilus.cli.ledger_commands")
 def command() -> None:
-    """Query what the arena and the Forge wrote down: verdicts, swaps, agents, trials.
+    """Query what the arena and the Forge wrote down: agents, trades, verdicts, swaps, trials.
 
     Each verb takes a catalog or the folder of a run. Without a verb the lines themselves are printed.
     """

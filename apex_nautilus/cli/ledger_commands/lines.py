@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from apex_nautilus.cli._ledger import common_options, open_ledger, time_text
+from apex_nautilus.cli._show import console_of_width, show_table
 from apex_nautilus.store import LedgerRecord
 
 __all__ = ["command"]
 
-_MANY = frozenset({"fill", "mark", "allocation"})
+_MANY = frozenset({"fill", "mark", "allocation", "trade"})
+_LONG = 8  # items of a list that are shown
 _FIRST = ("agent", "slot", "epoch", "genome", "verdict", "reason", "incoming", "outgoing")
 
 
@@ -39,7 +39,11 @@ def command(
 ) -> None:
     """Print the ledgers below ROOT (a catalog or the folder of a run), one line an event, in engine time.
 
-    Without `--kind` the fills, marks and allocations, of which there are many, are left out.
+    Without `--kind` the fills, trades, marks and allocations, of which there are many, are left out.
+
+    \b
+    apex ledger lines runs/six-0001 --kind verdict --kind swap
+    apex ledger runs/six-0001 --last 20
     """
     lines = open_ledger(root)
     known = sorted({line.kind for line in lines})
@@ -53,10 +57,9 @@ def command(
         for line in lines:
             click.echo(msgspec.json.encode(line).decode())
         return
-    table = Table("time (UTC)", "writer", "kind", "what", title=escape(f"{len(lines)} lines of {root}"))
-    for line in lines:
-        table.add_row(time_text(line.ts_ns), line.writer, line.kind, escape(_text(line.fields)))
-    Console().print(table)
+    rows = [(time_text(line.ts_ns), line.writer, line.kind, escape(_text(line.fields))) for line in lines]
+    title = escape(f"lines of {root}: {len(lines):,}")
+    show_table(console_of_width(), title, ("time (UTC)", "writer", "kind", "what"), rows)
 
 
 def _matches(
@@ -83,4 +86,9 @@ def _text(fields: dict[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} {_value(v)}" for k, v in value.items() if v not in (None, "", [])) + "}"
+    if isinstance(value, list):
+        shown = [_value(item) for item in value[:_LONG]]
+        return f"[{', '.join(shown)}{f', … {len(value)} in all' if len(value) > _LONG else ''}]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
