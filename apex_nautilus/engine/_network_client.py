@@ -12,6 +12,11 @@ the moment of its arrival, so each has its own delay to the nanosecond and meets
 - An order list is one message: its orders arrive together and in their order, or not at all.
 
 What the exchange reports (acceptance, fills) comes back at once; the delays drawn are those of the way there.
+
+A command is not only handed over at its time, it is acted on then. Left to the engine, the exchange would
+act after the last alert before the next data, and alerts for what agents send in answer would be looked at
+only when those data are in the book: an exit sent at a fill would meet a book from after its arrival, unless
+another timer of the node happened to come in between.
 """
 
 from __future__ import annotations
@@ -111,6 +116,7 @@ class NetExecClient(BacktestExecClient):
         self._due: list[tuple[int, int, Callable[[Any], None], Any]] = []
         self._numbers = count()
         self._armed_ns: int | None = None
+        self._has_arrived = False
 
     # -- commands
     # ------------------------------------------------------------------------------------------
@@ -198,6 +204,7 @@ class NetExecClient(BacktestExecClient):
         while self._due and self._due[0][0] <= now_ns:
             _, _, action, command = heapq.heappop(self._due)
             action(command)
+        self._act(now_ns)
         if self._armed_ns is not None and self._armed_ns <= now_ns:
             self._armed_ns = None
         self._arm()
@@ -205,14 +212,24 @@ class NetExecClient(BacktestExecClient):
     # -- arrival
     # -------------------------------------------------------------------------------------------
 
+    def _act(self, now_ns: int) -> None:
+        """Let the exchange act on what it was given, before the engine goes on to anything later."""
+        if not self._has_arrived:
+            return
+        self._has_arrived = False
+        self._venue.process(now_ns)
+        for matching_engine in self._venue.get_matching_engines().values():
+            matching_engine.iterate(now_ns)
+
     def _deliver(self, command: Any) -> None:
+        self._has_arrived = True
         self._venue.send(command)
 
     def _deliver_change(self, command: CancelOrder | ModifyOrder) -> None:
         # Of an order that never arrived the exchange knows nothing; its own time-out closes it. (Given to the
         # simulated exchange, an amendment would be applied to an order that it does not have.)
         if command.client_order_id not in self._never_arrived:
-            self._venue.send(command)
+            self._deliver(command)
 
     def _deliver_batch(self, command: BatchCancelOrders) -> None:
         for cancel in command.cancels:

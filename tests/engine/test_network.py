@@ -99,6 +99,27 @@ def test_an_order_meets_the_book_of_its_arrival(tmp_path):
     assert float(_of(late, "OrderFilled")[0].last_px) == 60100.1
 
 
+class Answering(Plain):
+    """Sells at the moment at which it hears that it has bought."""
+
+    def on_order_event(self, event):
+        super().on_order_event(event)
+        if type(event).__name__ == "OrderFilled" and "back" not in self.sent:
+            send("back", SELL, 0.5)(self)
+
+
+@pytest.mark.parametrize("other_alerts", [[], [(5.0, lambda strategy: None)]])
+def test_an_order_sent_in_answer_to_a_fill_meets_the_book_of_its_arrival(other_alerts, tmp_path):
+    """The next data come long after; whether some alert lies in between must not matter."""
+    events = touch_books([(0, BID, ASK), (20, 60100.0, 60100.1), (50, BID, ASK)])
+    strategy = Answering("001", [(1, send("a", BUY, 0.5)), *other_alerts])
+    run_plain(tmp_path, events, [strategy], network=EXACT)
+    bought, sold = _of(strategy, "OrderFilled")
+    at_ms = [(e.ts_event - START) / MS for e in (bought, sold)]
+    assert at_ms == pytest.approx([1 + MEDIAN_MS, 1 + 2 * MEDIAN_MS], abs=1e-5)
+    assert (float(bought.last_px), float(sold.last_px)) == (ASK, BID)
+
+
 def test_commands_of_one_strategy_arrive_in_their_order_and_others_overtake(tmp_path):
     network = NetworkConfig(seed=2, insert=Delay(sigma=2.5), loss=0.0, timeout_ms=60_000.0)
     one = Plain("001", [(5 + i * 0.05, send(f"o{i}", BUY, 0.001)) for i in range(60)])
