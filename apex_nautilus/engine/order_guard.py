@@ -42,7 +42,7 @@ from nautilus_trader.execution.messages import (
     SubmitOrder,
     SubmitOrderList,
 )
-from nautilus_trader.model.enums import ContingencyType, OrderStatus
+from nautilus_trader.model.enums import OrderStatus
 from nautilus_trader.model.events import (
     OrderCancelRejected,
     OrderDenied,
@@ -61,6 +61,8 @@ __all__ = ["NOT_ITS_OWN", "OrderGuard", "Refusal", "install_guard"]
 
 NOT_ITS_OWN = "NOT_ITS_OWN"
 """Begins the reason in events about commands that the guard refused."""
+
+_ALONE = (None, None, None)
 
 _WAITING = 1024
 """Commands that may lie in a live risk engine's queue at a time."""
@@ -213,7 +215,9 @@ class OrderGuard:
         """Whether the sender may send the orders; where not, they are denied, all of them."""
         objection = None
         for order in orders:
-            objection = objection or self._against_order(command, order, orders)
+            objection = self._against_order(command, order, orders)
+            if objection is not None:
+                break
         if objection is None:
             if self._speaks(command, type(command), subject):
                 return True
@@ -270,9 +274,9 @@ class OrderGuard:
             elif position.strategy_id != sender:
                 owner = position.strategy_id
                 return _Objection(owner, f"{position.id} is a position of {owner}, not of {sender}")
-        if order.contingency_type != ContingencyType.NO_CONTINGENCY or order.exec_spawn_id is not None:
-            linked = (*(order.linked_order_ids or ()), order.parent_order_id, order.exec_spawn_id)
-            for other_id in linked:
+        relatives = order.linked_order_ids, order.parent_order_id, order.exec_spawn_id
+        if relatives != _ALONE:
+            for other_id in (*(relatives[0] or ()), *relatives[1:]):
                 if other_id is None or any(other_id == o.client_order_id for o in together):
                     continue
                 other = self._cache.order(other_id)

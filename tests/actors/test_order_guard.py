@@ -159,7 +159,7 @@ def test_a_strategy_may_do_with_its_own_what_it_likes(tmp_path):
     refused = rogue.refusals()
     assert {engine.cache.order(e.client_order_id).status.name for e in refused} <= {"CANCELED"}
     assert all("not found" in e.reason for e in refused)
-    assert rogue.tries > 10
+    assert rogue.tries >= 3  # then its fills stop the entries of all: the arena has no ledger for it
     assert {o.status.name for o in engine.cache.orders(strategy_id=rogue.id)} >= {"CANCELED", "FILLED"}
     engine.dispose()
 
