@@ -44,6 +44,7 @@ from apex_nautilus.engine import (
     open_engine,
     parse_time,
     plan_funding,
+    purge_config,
     read_config,
     run_market,
     run_span,
@@ -201,7 +202,7 @@ def run_arena(
                 else bar_hub_config(i, bars.paths[i], config.market)
                 for i in config.instrument_ids
             ]
-            + [_trade_log(config, run)],
+            + [_trade_log(config, run), purge_config()],
             bar_paths=None if bars is None else bars.paths,
             bar_costs=None if bars is None else bars.costs,
             network=config.network,

@@ -89,6 +89,7 @@ from apex_nautilus.engine.network import (
     with_network,
 )
 from apex_nautilus.engine.order_guard import NOT_ITS_OWN, Refusal, install_guard
+from apex_nautilus.engine.purge import purge_config
 from apex_nautilus.engine.queue_fill_model import QueueFillModel, QueueModule, QueueModuleConfig
 from apex_nautilus.engine.records import (
     FUNDING_TOPIC,
@@ -203,6 +204,7 @@ __all__ = [
     "open_engine",
     "parse_time",
     "plan_funding",
+    "purge_config",
     "read_config",
     "read_events",
     "read_executions",
