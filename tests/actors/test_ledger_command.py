@@ -195,4 +195,5 @@ def test_allocations_are_among_the_many_lines(life):
     kinds = [row["kind"] for row in asked(life, "lines")]
     assert "allocation" not in kinds
     assert [row["kind"] for row in asked(life, "lines", "--kind", "allocation")] == ["allocation"]
-    assert "no verdict" in CliRunner().invoke(command, ["verdicts", str(life), "--kind", "odd"]).output
+    refused = CliRunner().invoke(command, ["verdicts", str(life), "--kind", "odd"])
+    assert "'odd' is not one of 'ruin', 'drawdown'" in refused.output

@@ -215,4 +215,6 @@ def test_a_folder_is_checked_file_by_file(folder):
 def test_an_explicit_kind_decides(folder):
     assert "schema" in problems(folder, {"name": "x"})
     assert problems(folder, {"name": "x"}, "backtest")["catalog"] == "is missing"
-    assert "known: arena, backtest" in run("check", folder / "config.json", "--kind", "nothing").output
+    refused = run("check", folder / "config.json", "--kind", "nothing")
+    assert refused.exit_code == 2
+    assert "'nothing' is not one of 'arena', 'backtest'" in refused.output

@@ -520,7 +520,7 @@ def test_the_command_prints_what_the_baselines_cost():
     [
         (["--size-usd", "30"], "size_usd: 30.0 is 0 lots"),
         (["--step", "100"], "step_s: 100.0 is outside [0.05, 60]"),
-        (["--instrument", "X"], "no simulated market 'X'"),
+        (["--market", "X"], "no simulated market 'X'"),
     ],
 )
 def test_the_command_says_what_it_cannot_execute(arguments, words):

@@ -43,6 +43,10 @@ def command(
     all births, fills, trades, verdicts and swaps (read it with `apex ledger FOLDER`) and report.html: equity,
     weights, births, deaths and swaps on one time line, stated probabilities against outcomes, what trading
     cost, and, with a network, how long orders travelled.
+
+    \b
+    apex arena configs/arena.json
+    apex arena configs/arena.json --from runs/six-0001 --run-id six-again
     """
     import msgspec
 

@@ -40,6 +40,10 @@ def command(
     ledger of every fill and trade (read it with `apex ledger trades FOLDER`), the equity marks, and
     report.html: equity and trades on one time line, stated probabilities against outcomes, what trading
     cost, and, with a network, how long orders travelled.
+
+    \b
+    apex backtest configs/backtest.json
+    apex backtest configs/backtest.json --dry --json
     """
     from apex_nautilus.engine.backtest import run_backtest, summary
     from apex_nautilus.engine.config import ConfigError, load_config

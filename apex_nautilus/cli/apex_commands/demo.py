@@ -41,11 +41,12 @@ __all__ = ["command"]
 def command(seed: int, out: Path, arena_minutes: float | None, history_minutes: float | None) -> None:
     """Close the whole loop once, in under five minutes on two cores.
 
-    Simulates three markets; evolves a challenger for each of six slots that genomes drawn by lot hold;
-    runs the arena in
-    Nautilus, where agents die, are swapped and replaced by what they earn; then evolves and trades on a
-    recorded excerpt.
-    Ends with tables and one HTML report.
+    Simulates three markets; evolves a challenger for each of six slots that genomes drawn by lot hold; runs
+    the arena in Nautilus, where agents die, are swapped and replaced by what they earn; then evolves and
+    trades on a recorded excerpt. Ends with tables and one HTML report.
+
+    \b
+    apex demo --seed 7 --out demo
     """
     from dataclasses import replace
 

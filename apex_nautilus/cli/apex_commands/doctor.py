@@ -25,6 +25,10 @@ def command(folder: Path, as_json: bool) -> None:
     hang, files left half-written, ledgers, keys (their names only), and services that are configured.
 
     Nothing is changed or sent. Exits with 1 when something will not work; a warning does not count.
+
+    \b
+    apex doctor
+    apex doctor my-workspace --json
     """
     import msgspec
 

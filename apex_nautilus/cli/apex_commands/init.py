@@ -21,6 +21,9 @@ def command(folder: Path, force: bool) -> None:
 
     Files that are there already are left alone, so it may be run again to bring back what is missing;
     --force also replaces those of its own files that you have changed.
+
+    \b
+    apex init my-workspace
     """
     from apex_nautilus.cli._workspace import STEPS, lay_out
 

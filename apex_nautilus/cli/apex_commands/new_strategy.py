@@ -27,6 +27,9 @@ def command(name: str, out: Path, force: bool) -> None:
     it looks at and when it trades; the test runs it in Nautilus on markets made by hand.
 
     docs/your-own-strategy.md goes through the file step by step.
+
+    \b
+    apex new-strategy my_edge --out strategies
     """
     from apex_nautilus.cli._new_strategy import class_name, problem_with_name, rendered
     from apex_nautilus.store.atomic import write_atomic

@@ -54,10 +54,12 @@ def command(
     """Import Binance captures, evolve on their first part, trade their last part in Nautilus, and compare.
 
     Name the files of one instrument in the order of time. The rows are cut in time: train 60 %, validation
-    20 %, test
-    20 %, with gaps of twice the time-out. Genomes are bred on train and chosen on validation; the test
-    part is opened
-    once, by the Forge's replay and by Nautilus. Beside each trades a genome drawn by lot that claims to win.
+    20 %, test 20 %, with gaps of twice the time-out. Genomes are bred on train and chosen on validation; the
+    test part is opened once, by the Forge's replay and by Nautilus. Beside each trades a genome drawn by lot
+    that claims to win.
+
+    \b
+    apex recorded BTCUSDT-PERP.BINANCE=monday.gz BTCUSDT-PERP.BINANCE=tuesday.gz --max-hold 20
     """
     from apex_nautilus.cli._show import console_of_width, fresh_folder, show_table, teller
 

@@ -34,6 +34,10 @@ def command(
 
     They come from the order events alone, in the order in which they were told; what the arena and the
     backtest reckon for themselves is in the ledger (`apex ledger`). See docs/trade-log.md.
+
+    \b
+    apex trades runs/six-0001 --last 20
+    apex trades runs/six-0001 --totals
     """
     from collections import deque
     from collections.abc import Callable, Iterator

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from apex_nautilus.cli._configs import known_kinds
+
 __all__ = ["command"]
 
 
@@ -13,25 +15,30 @@ __all__ = ["command"]
 @click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)
 )
-@click.option("--kind", metavar="KIND", help="Take the files for this kind, whatever they say.")
+@click.option(
+    "--kind",
+    type=click.Choice(list(known_kinds())),
+    help="Take the files for this kind, whatever they say.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
 def command(paths: tuple[Path, ...], kind: str | None, as_json: bool) -> None:
     """Check files, and all JSON files of the folders among the PATHs.
 
-    A file says what it is in its field "schema" (apex.backtest/1, apex.arena/1, apex.genome/1,
-    apex.champion/1); a study of the Forge has none and is told by its fields. Checked are the names and types
-    of fields, their ranges, what the programs themselves ask of them, whether the files and folders they name
-    are there, and that no keys or passwords are in them.
+    A file says what it is in its field "schema" (apex.backtest/1; docs/first-steps.md lists them all); a
+    study of the Forge has none and is told by its fields. Checked are the names and types of fields, their
+    ranges, what the programs themselves ask of them, whether the files and folders they name are there, and
+    that no keys or passwords are in them.
 
     Nothing is run or written. Exits with 1 when anything is wrong.
+
+    \b
+    apex config check configs genomes
+    apex config check study.json --kind forge
     """
     import msgspec
 
-    from apex_nautilus.cli._configs import check_file, known_kinds
+    from apex_nautilus.cli._configs import check_file
 
-    kinds = known_kinds()
-    if kind is not None and kind not in kinds:
-        raise click.ClickException(f"--kind {kind!r} is not known (known: {', '.join(kinds)})")
     files = _files(paths)
     reports = [check_file(path, kind) for path in files]
     wrong = sum(bool(report.problems) for report in reports)

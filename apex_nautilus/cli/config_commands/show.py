@@ -7,25 +7,31 @@ from pathlib import Path
 
 import click
 
+from apex_nautilus.cli._configs import known_kinds
+
 __all__ = ["command"]
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--kind", metavar="KIND", help="Take the file for this kind, whatever it says.")
+@click.option(
+    "--kind",
+    type=click.Choice(list(known_kinds())),
+    help="Take the file for this kind, whatever it says.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
 def command(path: Path, kind: str | None, as_json: bool) -> None:
     """Show every field of the configuration in PATH, and whether the file says it or the default does.
 
     Paths are shown as the programs take them, absolute. A file in which something is wrong is refused with
     all that `apex config check` says of it, except that what it points to need not be there.
+
+    \b
+    apex config show configs/arena.json
     """
-    from apex_nautilus.cli._configs import known_kinds, resolve_file
+    from apex_nautilus.cli._configs import resolve_file
     from apex_nautilus.cli._configs.check import check_file
 
-    kinds = known_kinds()
-    if kind is not None and kind not in kinds:
-        raise click.ClickException(f"--kind {kind!r} is not known (known: {', '.join(kinds)})")
     report = check_file(path, kind, references=False)
     if report.problems:
         lines = [f"{p.field + ': ' if p.field else ''}{p.message}" for p in report.problems]

@@ -29,7 +29,7 @@ def _costs(path: Path, instrument: str, clock: str) -> BarCosts:
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--instrument", required=True, metavar="ID")
+@click.option("--instrument", required=True, metavar="ID", help="As `apex data inspect` lists it.")
 @click.option(
     "--clock",
     type=click.Choice(["book", "1s", "1m", "5m", "15m"]),
@@ -50,7 +50,13 @@ def _costs(path: Path, instrument: str, clock: str) -> BarCosts:
     show_default=True,
     help="Levels a side that the path of a book keeps.",
 )
-@click.option("--conflate-ms", type=click.IntRange(min=0), default=0, help="Thin the book clock.")
+@click.option(
+    "--conflate-ms",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Least time between two rows of the clock book, milliseconds.",
+)
 @click.option(
     "--half-spread-bps",
     type=FiniteRange(0.0, 1000.0),
@@ -82,6 +88,10 @@ def command(
     """Build a dataset folder OUT from the catalog.
 
     Interrupted or killed, it leaves the dataset that was there, or none; run again, it starts clean.
+
+    \b
+    apex data dataset data/btc-1s --instrument BTCUSDT-PERP.BINANCE --clock 1s --features imbalance,ofi_5
+    apex data dataset data/btc-15m --instrument BTCUSDT-PERP.BINANCE --clock 15m
     """
     kind = "book" if clock in ("book", "1s") else "bar"
     wanted = names(kind) if features is None else tuple(n.strip() for n in features.split(",") if n.strip())

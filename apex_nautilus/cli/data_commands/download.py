@@ -116,6 +116,9 @@ def command(
     \b
     Exit code: 0 every day is there, 3 the venue does not have some of them,
     1 something failed, 2 wrong usage, 130 stopped by Ctrl-C.
+
+    \b
+    apex data download bybit BTCUSDT --kind ob500 --from 2025-06-01 --to 2025-06-02 --import
     """
     with clear_errors():
         archive, kind = get(venue.lower(), kind_name)

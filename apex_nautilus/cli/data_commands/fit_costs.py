@@ -15,7 +15,7 @@ from apex_nautilus.cli._numbers import FiniteRange
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--instrument", required=True, metavar="ID")
+@click.option("--instrument", required=True, metavar="ID", help="As `apex data inspect` lists it.")
 @click.option(
     "--clock",
     type=click.Choice(["1m", "5m", "15m"]),
@@ -71,6 +71,10 @@ def command(
 
     Name the file in a backtest's configuration ({"bars": {"costs": {"ID": "costs.json"}}}) and give it to
     `apex data dataset --costs`.
+
+    \b
+    apex data fit-costs costs.json --instrument BTCUSDT-PERP.BINANCE --clock 5m
+    apex data fit-costs costs.json --instrument BTCUSDT-PERP.BINANCE --clock 15m --impact 0.5
     """
     from apex_nautilus.forge.cost_fit import fit_costs
     from apex_nautilus.forge.errors import ForgeError

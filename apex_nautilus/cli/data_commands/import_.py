@@ -68,7 +68,8 @@ def _command(importer: registry.Importer) -> click.Command:
         )(decorated)
     for shared in (json_option, replace_option, max_bad_option, catalog_option, paths_argument):
         decorated = shared(decorated)
-    return click.command(importer.kind, help=importer.help)(decorated)
+    first_line = importer.help.partition("\n")[0]
+    return click.command(importer.kind, help=importer.help, short_help=first_line)(decorated)
 
 
 def _option(option: registry.ImporterOption) -> Any:

@@ -98,6 +98,10 @@ def command(catalog: Path, instrument: str | None, gap_s: float, page: Path | No
     """Read the catalog through once and show what it holds and what is wrong with it.
 
     Files that are damaged or overlap are named and the rest is read all the same; the exit code is 1 then.
+
+    \b
+    apex data inspect
+    apex data inspect --instrument BTCUSDT-PERP.BINANCE --gap 1 --html market.html
     """
     with clear_errors():
         with progress_line("rows", quiet=as_json) as progress:

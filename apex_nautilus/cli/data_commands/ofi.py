@@ -49,6 +49,9 @@ def command(
     touch (Cont, Kukanov & Stoikov 2014), in base units, with Newey-West errors; beside it the share of
     variance that the trades' signed volume explains, alone and together with it, where the catalog has
     trades.
+
+    \b
+    apex data ofi --instrument BTCUSDT-PERP.BINANCE --interval 1 --interval 10 --html ofi.html
     """
     from apex_nautilus.cli._ofi_page import Measured, write_page
     from apex_nautilus.stats.ofi_regression import ofi_regression

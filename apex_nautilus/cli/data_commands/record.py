@@ -67,6 +67,9 @@ def command(
       catalog, streams                      folders
       flush_s, rotate_s, max_seconds        1, 3600, none
       connect_timeout_s, silence_timeout_s  30, 60
+
+    \b
+    apex data record configs/record/bybit.json --seconds 3600
     """
     from apex_nautilus.data.importers.nautilus_stream import import_nautilus_stream
     from apex_nautilus.engine.config import ConfigError

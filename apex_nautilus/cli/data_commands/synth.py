@@ -30,11 +30,15 @@ from apex_nautilus.sim import PROFILES, Market, profile
     show_default=True,
     help="Length of the market.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Random seed.")
 @replace_option
 @json_option
 def command(catalog: Path, profile_id: str, seconds: float, seed: int, replace: bool, as_json: bool) -> None:
-    """Simulate a market and write it into the catalog as if it had been recorded."""
+    """Simulate a market and write it into the catalog as if it had been recorded.
+
+    \b
+    apex data synth --profile BTCUSDT-LINEAR.SIM --seconds 1800
+    """
     tape = Market(profile(profile_id), seed).run(round(seconds * 1e9))
     with clear_errors():
         written = to_catalog(tape, tape.instrument, catalog, replace=replace)

@@ -18,6 +18,9 @@ def command(kind: str | None, as_json: bool) -> None:
 
     A feature is never NaN: while its input is missing it has its "undefined" value. The warm-up is how much
     market a row must have behind it before the value depends on the market alone.
+
+    \b
+    apex features list --kind book
     """
     wanted = [kind] if kind else list(KINDS)
     specs = {k: [get(n) for n in names(k)] for k in wanted}  # pyright: ignore[reportArgumentType]

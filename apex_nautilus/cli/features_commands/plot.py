@@ -29,7 +29,13 @@ _MOST_PANELS = 20
     show_default=True,
     help="When a row closes: book features take the first two clocks, bar features the others.",
 )
-@click.option("--conflate-ms", type=click.IntRange(min=0), default=0, help="Thin the book clock.")
+@click.option(
+    "--conflate-ms",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Least time between two rows of the clock book, milliseconds.",
+)
 @click.option(
     "--from", "start", type=UtcTime(), default=None, help="First time of the data, UTC; default all."
 )

@@ -14,7 +14,11 @@ from apex_nautilus.features import FeatureError, get
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
 def command(names: tuple[str, ...], as_json: bool) -> None:
-    """Show what the registry says of the features called NAME."""
+    """Show what the registry says of the features called NAME.
+
+    \b
+    apex features show imbalance ofi_5
+    """
     try:
         specs = [get(name) for name in names]
     except FeatureError as error:

@@ -45,6 +45,9 @@ def command(
     The older form has a signal and nothing else. The size of the signal becomes its confidence, the dataset's
     first parts teach it the probability of winning, its last part is the out-of-sample evidence. Warns where
     the conversion changes what the strategy does.
+
+    \b
+    apex-forge convert old.json --instrument BTCUSDT-LINEAR.BYBIT --dataset data/btc-1s --stop-bps 15
     """
     from apex_nautilus.cli.forge_commands._run import evidence_table, open_dataset
     from apex_nautilus.forge import EvolutionConfig, ForgeError, convert_legacy

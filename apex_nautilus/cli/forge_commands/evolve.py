@@ -43,9 +43,15 @@ __all__ = ["command"]
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of every random number."
 )
-@click.option("--threads", type=int, help="Threads of the evaluation; the result does not depend on it.")
 @click.option(
-    "--lottery", type=int, help="Random genomes to beat; 0 leaves the pretest out, and nothing passes."
+    "--threads",
+    type=int,
+    help="Threads of the evaluation; the result does not depend on it  [default: all cores]",
+)
+@click.option(
+    "--lottery",
+    type=int,
+    help="Random genomes to beat; 0 leaves the pretest out, and nothing passes  [default: all evaluated]",
 )
 @click.option(
     "--dsr", "dsr_threshold", type=float, help="Deflated Sharpe ratio that the gate asks for  [default: 0.95]"
@@ -57,7 +63,7 @@ __all__ = ["command"]
     type=float,
     multiple=True,
     metavar="SECONDS",
-    help="Time-out to choose from; repeat.",
+    help="Time-out to choose from; repeat  [default: by the clock, see docs/forge.md]",
 )
 @click.option(
     "--from",
@@ -102,7 +108,7 @@ def command(
 
     \b
     apex-forge evolve --dataset data/btc-1s --population 200 --generations 20 --seed 7
-    apex-forge evolve --instrument BTCUSDT-LINEAR.BYBIT --clock 1s
+    apex-forge evolve --instrument BTCUSDT-LINEAR.BYBIT --clock 1s --features imbalance,ofi_5
     """
     from apex_nautilus.cli.forge_commands._run import (
         RunFile,

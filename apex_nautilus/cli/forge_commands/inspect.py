@@ -25,7 +25,11 @@ __all__ = ["command"]
 )
 @click.option("--json", "as_json", is_flag=True, help="The genome's own JSON.")
 def command(genome: str, catalog: Path, as_json: bool) -> None:
-    """Show a genome by its id (wherever in the catalog it is, also one that the gate kept) or by its file."""
+    """Show a genome by its id (wherever in the catalog it is, also one that the gate kept) or by its file.
+
+    \b
+    apex-forge inspect genomes/btc_imbalance.json
+    """
     from rich.console import Console
     from rich.tree import Tree
 

@@ -33,6 +33,9 @@ def command(catalog: Path, state: str | None, where: str, as_json: bool) -> None
     """List the jobs of the Forge: who waits, who is worked on, what was answered.
 
     Recycle jobs ask for a genome for an empty slot; promotions tell of one that proved itself live.
+
+    \b
+    apex-forge jobs --state failed
     """
     from rich.console import Console
     from rich.table import Table

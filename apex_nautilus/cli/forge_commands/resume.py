@@ -15,7 +15,11 @@ __all__ = ["command"]
 @click.option(
     "--generations", type=int, help="Total to reach, when the run is to be longer than it was asked to be."
 )
-@click.option("--threads", type=int, help="Threads of the evaluation; the result does not depend on it.")
+@click.option(
+    "--threads",
+    type=int,
+    help="Threads of the evaluation; the result does not depend on it  [default: the run's]",
+)
 @click.option("--force", is_flag=True, help="Deploy what the gate refuses, marked as forced.")
 @click.option(
     "--reopen-test",
@@ -36,6 +40,9 @@ def command(
     100 generations and a resumption to 200 give what 200 in one go give, byte for byte. A run that had
     finished has seen its test part; what it chooses after going on would be judged by data already seen, so
     that is refused unless --reopen-test asks for it.
+
+    \b
+    apex-forge resume runs/forge-3f2a1b0c --generations 200
     """
     from apex_nautilus.cli.forge_commands._run import execute, load_run, open_dataset, save_run
     from apex_nautilus.forge import ForgeError

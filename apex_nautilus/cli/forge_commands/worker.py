@@ -50,7 +50,11 @@ __all__ = ["command"]
 )
 @click.option("--population", type=int, help="Individuals of each study.  [default: 100, or the file's]")
 @click.option("--generations", type=int, help="Generations of each study.  [default: 10, or the file's]")
-@click.option("--threads", type=int, help="Threads of the evaluation; the result does not depend on it.")
+@click.option(
+    "--threads",
+    type=int,
+    help="Threads of the evaluation; the result does not depend on it  [default: all cores]",
+)
 @click.option(
     "--poll",
     type=click.FloatRange(0.0, 3600.0, min_open=True),
@@ -81,6 +85,10 @@ def command(
     genome is filed in CATALOG/elite, from which later studies start too. A password is taken from
     APEX_REDIS_PASSWORD. Kill the worker at any time: the next one takes the job up from the last generation.
     A job that fails three times goes to jobs/failed with the reason.
+
+    \b
+    apex-forge worker --dataset-root data --once
+    apex-forge worker --dataset-root data --queue redis://localhost:6379/0
     """
     from apex_nautilus.cli.forge_commands._progress import Progress, say_that_it_compiles
     from apex_nautilus.cli.forge_commands._run import open_catalog

@@ -36,6 +36,9 @@ def command(root: Path, slot: str | None, living: bool, last: int | None, as_jso
 
     Equity is the cash at the burial, or the value at the last mark written; Sharpe is per trade over all
     closed trades; weight is the allocator's latest.
+
+    \b
+    apex ledger agents runs/six-0001 --living
     """
     from apex_nautilus.stats import sharpe_ratio
 

@@ -34,6 +34,9 @@ def command(root: Path, writer: str, last: int | None, as_json: bool) -> None:
     The books are made again line by line from the journal, and every sum that a line names (cash, position,
     treasury, trades) must be the one they make, to the last digit; the first that is not is an error. Of a
     journal that was continued, the latest life is shown.
+
+    \b
+    apex ledger books runs/six-0001
     """
     from apex_nautilus.actors.books import rebuild_books
     from apex_nautilus.store import CatalogLayout, LedgerError, read_ledger

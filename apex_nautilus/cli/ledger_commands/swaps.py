@@ -30,6 +30,9 @@ def command(root: Path, slot: str | None, last: int | None, as_json: bool) -> No
     """Print the swaps below ROOT: which challenger took which slot from whom, and why.
 
     `flattened in s` is the engine time between the decision and the new champion's birth.
+
+    \b
+    apex ledger swaps runs/six-0001
     """
     begun: dict[str, tuple[int, dict]] = {}
     rows = []

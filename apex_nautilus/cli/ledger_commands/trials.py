@@ -30,6 +30,9 @@ def command(root: Path, study: str | None, summary: bool, last: int | None, as_j
 
     Their number and the variance of their Sharpe ratios are what a study's deflated Sharpe ratio is made
     from.
+
+    \b
+    apex ledger trials --summary
     """
     rows = [
         {"ts_ns": line.ts_ns, **line.fields}

@@ -31,13 +31,19 @@ _COLUMNS = (
 @click.command()
 @common_options
 @click.option("--slot", default=None, help="Only agents of this slot.")
-@click.option("--kind", "kinds", multiple=True, metavar="KIND", help="ruin, drawdown, decay or promote.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(["ruin", "drawdown", "decay", "promote"]),
+    help="Only these verdicts; may be repeated.",
+)
 def command(root: Path, slot: str | None, kinds: tuple[str, ...], last: int | None, as_json: bool) -> None:
-    """Print the Watchtower's verdicts below ROOT: who was ended or promoted, and by which numbers."""
-    known = ("ruin", "drawdown", "decay", "promote")
-    wrong = sorted(set(kinds) - set(known))
-    if wrong:
-        raise click.ClickException(f"--kind {wrong[0]!r} is no verdict (known: {', '.join(known)})")
+    """Print the Watchtower's verdicts below ROOT: who was ended or promoted, and by which numbers.
+
+    \b
+    apex ledger verdicts runs/six-0001 --kind decay
+    """
     rows = [
         {"ts_ns": line.ts_ns, **line.fields}
         for line in open_ledger(root, ("verdict",))

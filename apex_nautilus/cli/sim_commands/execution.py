@@ -12,10 +12,12 @@ from apex_nautilus.cli._numbers import FiniteRange
 
 @click.command()
 @click.option(
-    "--instrument",
+    "--market",
+    "instrument",
+    metavar="ID",
     default="BTCUSDT-LINEAR.SIM",
     show_default=True,
-    help="A simulated market, see `apex sim parameters`.",
+    help="Profile to run; see `apex sim parameters`.",
 )
 @click.option(
     "--side",
@@ -56,6 +58,9 @@ def command(
 
     Every schedule meets the same simulated markets. The cost is the implementation shortfall: what the order
     cost more than it would have at the mid of its arrival, with fees, in basis points of its worth.
+
+    \b
+    apex sim execution --size-usd 250000 --horizon 300 --markets 20
     """
     from rich.console import Console
 

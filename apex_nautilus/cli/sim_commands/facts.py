@@ -57,6 +57,10 @@ def command(
 
     Without --tape or --catalog, or with --market or --config beside them, markets are simulated, measured and
     not kept. Errors are of the stationary bootstrap. What each fact is: docs/stylized-facts.md.
+
+    \b
+    apex sim facts --market BTCUSDT-LINEAR.SIM --minutes 10
+    apex sim facts --catalog catalog/market --instrument BTCUSDT-PERP.BINANCE --html facts.html
     """
     import numpy as np
 

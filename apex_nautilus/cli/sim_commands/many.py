@@ -51,6 +51,9 @@ def command(
     The folder belongs to one market, its parameters and its length: another one is refused. A seed's file is
     written when it is done; after an interruption the same command goes on with those that are missing. With
     any number of workers the files are the same. Default: BTCUSDT-LINEAR.SIM, 30 minutes.
+
+    \b
+    apex sim many --market BTCUSDT-LINEAR.SIM --minutes 30 --seeds 1..20 --out seeds --workers 2
     """
     from apex_nautilus.cli._many import Job, run_missing, show_many
 

@@ -11,7 +11,11 @@ import click
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(as_json: bool) -> None:
-    """List the markets and every parameter: default, bounds, unit, meaning."""
+    """List the markets and every parameter: default, bounds, unit, meaning.
+
+    \b
+    apex sim parameters
+    """
     from rich.table import Table
 
     from apex_nautilus.cli._show import console_of_width

@@ -49,6 +49,9 @@ def command(
     One market a page: a tape, a recording, or a market simulated on the spot (default BTCUSDT-LINEAR.SIM, 10
     minutes). --minutes or --seconds also cut tapes and recordings. However long the market is, the page holds
     a few hundred columns of the book, the largest trades and the extremes of the spread; it needs no network.
+
+    \b
+    apex sim plot --market ETHUSDT-LINEAR.SIM --minutes 5 --out market.html
     """
     from apex_nautilus.cli._market_page import write_page
     from apex_nautilus.sim.observation import ObservationError

@@ -55,6 +55,9 @@ def command(
     fact passes within that. Beside each market stands the same one with noise traders alone (zero
     intelligence): what a market gains over that, its agents have brought. Default: the market whose base
     currency is the recording's, 10 minutes.
+
+    \b
+    apex sim realism --catalog catalog/market --instrument BTCUSDT-PERP.BINANCE --window 10
     """
     from apex_nautilus.cli._facts import number, observe_catalog
     from apex_nautilus.cli._show import console_of_width

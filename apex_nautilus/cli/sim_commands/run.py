@@ -56,6 +56,10 @@ def command(
     With none of --out, --tape and --lobster nothing is written, only the digest of each market is told. The
     same seed and parameters give the same digest on every machine. A market that runs out of buyers or
     sellers goes on, and that is said.
+
+    \b
+    apex sim run --market BTCUSDT-LINEAR.SIM --minutes 60 --seed 3 --out catalog/market
+    apex sim run --set start_price=60000 --tape tapes
     """
     from rich.console import Console
 

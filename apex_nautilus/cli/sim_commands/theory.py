@@ -50,6 +50,9 @@ def command(
     Runs the model of Smith, Farmer, Gillemot & Krishnamurthy (2003) in the simulator, over granularities, and
     sets its mean spread and depth beside the mean-field solution. Prices are in units of p_c = mu / 2 alpha,
     depth far from the touch in units of alpha / delta.
+
+    \b
+    apex sim theory --granularity 0.1 --granularity 1 --html theory.html
     """
     from rich.console import Console
 

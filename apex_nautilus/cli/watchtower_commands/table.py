@@ -36,8 +36,20 @@ _TITLES = {
     show_default=True,
     help="Trades within which a kill or promotion counts.",
 )
-@click.option("--min-trades", type=click.IntRange(min=3, max=30), default=30, show_default=True)
-@click.option("--window", type=click.IntRange(min=30, max=500), default=100, show_default=True)
+@click.option(
+    "--min-trades",
+    type=click.IntRange(min=3, max=30),
+    default=30,
+    show_default=True,
+    help="Trades before the rules look at an agent.",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(min=30, max=500),
+    default=100,
+    show_default=True,
+    help="Latest trades that decay is judged by.",
+)
 @click.option("--markdown", is_flag=True, help="Markdown, as in docs/watchtower.md.")
 @click.option("--json", "as_json", is_flag=True, help="All rows and all numbers of trades, for machines.")
 def command(
@@ -48,6 +60,9 @@ def command(
     Agents with a true Sharpe ratio per trade trade brackets of 3 to 1 (and normal returns, and both in
     streaks); the rules look at each agent after every trade. For a true ratio above 0 a kill is an error, for
     one at or below 0 a promotion is, and so is being kept. The same seed prints the same table.
+
+    \b
+    apex watchtower table --agents 1000 --within 100
     """
     import numpy as np
 
