@@ -10,6 +10,7 @@ import functools
 import json
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 from nautilus_trader.model.events import OrderCancelRejected, OrderDenied, OrderModifyRejected
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
@@ -27,7 +28,9 @@ from support.arena_case import (
 from support.rogue import WAYS_WITH_ORDERS, WAYS_WITH_POSITIONS, Rogue
 
 from apex_nautilus.actors import arena, arena_backtest, load_arena_config, read_result, run_arena
+from apex_nautilus.data import import_freqtrade
 from apex_nautilus.engine import NOT_ITS_OWN
+from apex_nautilus.genome import sealed
 from apex_nautilus.store import read_all
 
 KEEP = {"confidence": 0.999, "min_trades": 10_000, "min_shadow_s": 1e6, "idle_expiry_s": 0.0}
@@ -266,3 +269,53 @@ def test_a_live_risk_engine_that_hands_commands_on_later_is_let_through(tmp_path
     assert lines == []
     assert controller_of(engine).mismatches == 0
     engine.dispose()
+
+
+# -- on bars ------------------------------------------------------------------------------------------------
+
+CANDLES = "BTCUSDT-PERP.BINANCE"
+
+
+@pytest.fixture(scope="module")
+def candles(tmp_path_factory, root):
+    folder = tmp_path_factory.mktemp("candles")
+    import_freqtrade([root / "tests" / "data" / "BTC_USDT_USDT-5m-futures.feather"], folder / "market")
+    champion = genome(side=-1.0, stop_bps=40.0, hold_s=1800.0, instrument_id=CANDLES, leverage=2.0)
+    champion = sealed(msgspec.structs.replace(champion, id="", clock="5m", features=("bar_return",)))
+    catalog(folder / "catalog", champions={"btc-1": champion})
+    return folder
+
+
+@functools.cache
+def run_on_bars(folder, way):
+    name = f"bars-{way.replace(' ', '-')}"
+    config = {
+        "schema": "apex.arena/1",
+        "name": name,
+        "market": "market",
+        "strategies": "catalog",
+        "slots": [{"slot": "btc-1", "instrument_id": CANDLES}],
+        "bars": {"path": "5m"},
+        "end": "2025-04-01T18:00:00Z",
+        "contest": KEEP,
+        "allocator": None,
+        "limits": {"decay_psr": 0.0, "drawdown": 1.0},
+        "mark_s": 300.0,
+        "intake_s": 300.0,
+    }
+    (folder / f"{name}.json").write_text(json.dumps(config))
+    rogues = [Rogue(CANDLES, way, every_s=60.0, first_s=61.0)] if way else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arena_backtest, "open_engine", with_rogues(rogues))
+        run_arena(load_arena_config(folder / f"{name}.json"), run_id=name)
+    return (*fills_and_more(folder / "runs" / name), rogues)
+
+
+@pytest.mark.parametrize("way", ["cancel", "amend", "cancel all", "cancel in its name", "order in its name"])
+def test_the_guard_stands_on_bars(candles, way):
+    alone, _, _ = run_on_bars(candles, "")
+    fills, lines, (rogue,) = run_on_bars(candles, way)
+    assert len(alone) > 20
+    assert fills == alone
+    assert rogue.tries > 20
+    assert len(lines) == (0 if way in QUIET else rogue.tries)
