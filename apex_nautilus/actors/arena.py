@@ -38,6 +38,7 @@ from apex_nautilus.actors.allocator import ALLOCATION_TOPIC, AllocatorRules
 from apex_nautilus.actors.contest import YEAR_S, ContestRules
 from apex_nautilus.actors.intake import CLOCKS
 from apex_nautilus.actors.journal import Journal
+from apex_nautilus.actors.past import read_past
 from apex_nautilus.actors.pit_crew import Change, Installed, PitCrew
 from apex_nautilus.actors.promotion import promotion_job, tell_promotions
 from apex_nautilus.actors.reconciliation import reconcile
@@ -53,9 +54,12 @@ from apex_nautilus.actors.roster import Agent, Roster, Slot
 from apex_nautilus.actors.touches import Touches
 from apex_nautilus.actors.trade_lines import TradeLines, delay_lines
 from apex_nautilus.actors.watcher import Watcher
-from apex_nautilus.actors.watchtower import Limits, Verdict, Watchtower, past_returns
+from apex_nautilus.actors.watchtower import Limits, Verdict, Watchtower
 from apex_nautilus.engine import (
     BAR_CLOCKS,
+    FUNDING_TOPIC,
+    FundingCoverage,
+    FundingPayment,
     Refusal,
     install_guard,
     install_network,
@@ -63,8 +67,6 @@ from apex_nautilus.engine import (
     spawn,
     spec_of,
 )
-from apex_nautilus.engine.funding_rates import FundingCoverage
-from apex_nautilus.engine.records import FUNDING_TOPIC, FundingPayment
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
     CatalogLayout,
@@ -75,8 +77,6 @@ from apex_nautilus.store import (
     expire,
     fault_point,
     open_queue,
-    read_all,
-    read_ledger,
     retire,
     swap,
 )
@@ -222,6 +222,7 @@ class ArenaController(Controller):
         self._live_dsr: dict[str, float] = {}
         self._told_stuck: dict[str, str] = {}
         self._asked: dict[str, RecycleJob] = {}
+        self._told: set[str] = set()
         self._disk_trouble = ""
         self._is_live = False
         self._ledger: Any = None  # a Journal from the start on
@@ -241,11 +242,12 @@ class ArenaController(Controller):
         writer = LedgerWriter(self.layout.ledger, config.writer, group_commit=256)
         self._ledger = Journal(writer, must_go_on=self._is_live)
         self._queue = open_queue(config.queue, self.layout)
-        recover_arena(self.layout, writer, self._queue)
-        verdicts = read_all(self.layout.ledger, kinds=("verdict",))
-        tell_promotions(self.layout, self._queue, verdicts)
-        self._live_dsr = live_dsr(verdicts)
-        self.watchtower.restore(past_returns(read_ledger(writer.path)))
+        past = read_past(self.layout, config.writer)
+        recover_arena(self.layout, writer, self._queue, past=past)
+        tell_promotions(self.layout, self._queue, past.story)
+        self._live_dsr = live_dsr(past.story)
+        self.watchtower.restore(past.lives)
+        self._told = {line.fields["job"] for line in past.story if line.kind == "job_end"}
         self._trades = TradeLines(self.msgbus, lambda line: self._write(self.clock.timestamp_ns(), line))
         self._specs = {i: self._spec(i) for i in self.roster.instruments}
         self._currency = Currency.from_str(config.currency)
@@ -335,10 +337,9 @@ class ArenaController(Controller):
     def _unanswered(self) -> list[RecycleJob]:
         """Requests of this arena's slots, made before it opened, whose end it never wrote down. A worker may
         have answered already: when it did must not show."""
-        told = {line.fields["job"] for line in read_all(self.layout.ledger, kinds=("job_end",))}
         jobs = [s.job for s in self._queue.jobs()]
         jobs = [j for j in jobs if isinstance(j, RecycleJob) and j.slot in self.roster.slots]
-        return sorted((j for j in jobs if j.job_id not in told), key=lambda j: (j.created_ns, j.job_id))
+        return sorted((j for j in jobs if j.job_id not in self._told), key=lambda j: (j.created_ns, j.job_id))
 
     def _await_all(self, jobs: list[RecycleJob], now: int) -> bool:
         """Wait for each of `jobs`, as configured; return whether there was any."""
@@ -423,7 +424,9 @@ class ArenaController(Controller):
             self._strategies[agent.name].are_entries_halted = True
             self._condemned.append(agent)
             name = f"arena-condemned-{agent.name}"
-            self.clock.set_time_alert_ns(name, self.clock.timestamp_ns(), self._on_condemned, allow_past=True)
+            # A settlement is booked a moment early: nothing that follows from it happens before its time.
+            at = max(now, self.clock.timestamp_ns())
+            self.clock.set_time_alert_ns(name, at, self._on_condemned, allow_past=True)
 
     def _on_condemned(self, event: TimeEvent | None = None) -> None:
         condemned, self._condemned = self._condemned, []
@@ -566,17 +569,20 @@ class ArenaController(Controller):
 
     def _judge(self, agent: Agent, equity: float, now: int) -> bool:
         """Judge a living agent worth `equity`; write what is new; return whether it was condemned."""
-        if agent.closing or agent.is_gone:
+        if agent.is_gone:
+            return False
+        if agent.closing:
+            self._tell_trades(agent)
             return False
         spec = self._specs[agent.instrument_id]
-        ask = self._touches.of(agent.instrument_id)[1]
+        bid, ask = self._touches.of(agent.instrument_id)
         smallest = max(spec.min_notional, max(spec.min_qty, spec.lot) * ask)
         if not (math.isfinite(equity) and math.isfinite(smallest)):
             return False  # no two-sided book was seen yet: there is nothing to value a position at
-        for returned in agent.returns[max(agent.judged_trades, 0) :]:
-            self.watchtower.record(agent.name, returned)
-        agent.judged_trades = len(agent.returns)
-        verdict = self.watchtower.judge(agent.name, equity, agent.capital, smallest)
+        self._tell_trades(agent)
+        verdict = self.watchtower.judge(
+            agent.name, equity, agent.capital, smallest, self._strategies[agent.name].max_leverage
+        )
         if math.isfinite(verdict.dsr):
             self._live_dsr[agent.genome.id] = verdict.dsr
         promoted = verdict.kind == "promote" and not agent.is_promoted
@@ -585,13 +591,21 @@ class ArenaController(Controller):
         if verdict.is_terminal:
             agent.closing = verdict.kind
         if promoted or verdict.is_terminal:
-            line = self._verdict_line(agent, verdict)
+            line = self._verdict_line(agent, verdict, bid if agent.account.position > 0.0 else ask)
             self._write(now, line, flush=True)
             fault_point("arena.verdict")
             if promoted:
                 self._tell_promotion(promotion_job(agent.genome, msgspec.structs.asdict(line), now))
                 fault_point("arena.promoted")
         return verdict.is_terminal
+
+    def _tell_trades(self, agent: Agent) -> None:
+        """Tell the Watchtower of the trades that the agent has closed since it was told last."""
+        for returned in agent.returns[max(agent.judged_trades, 0) :]:
+            self.watchtower.record(agent.name, returned)
+            if agent.closing:
+                self.watchtower.count(agent.name)
+        agent.judged_trades = len(agent.returns)
 
     def _tell_promotion(self, job: PromoteJob) -> None:
         try:
@@ -601,8 +615,8 @@ class ArenaController(Controller):
                 raise
             self.log.error(f"The Forge was not told of {job.genome_id} ({error}); the next start tells it")
 
-    @staticmethod
-    def _verdict_line(agent: Agent, verdict: Verdict) -> records.VerdictLine:
+    def _verdict_line(self, agent: Agent, verdict: Verdict, touch: float) -> records.VerdictLine:
+        limits = self._settings.limits
         return records.VerdictLine(
             agent=agent.name,
             role=agent.role,
@@ -625,6 +639,13 @@ class ArenaController(Controller):
             skew=verdict.skew,
             kurtosis=verdict.kurtosis,
             benchmark=verdict.benchmark,
+            cash=agent.account.balance,
+            position=agent.account.position,
+            touch=touch,
+            max_leverage=verdict.max_leverage,
+            decay_psr=limits.decay_psr,
+            decay_dsr=limits.decay_dsr,
+            promotion_dsr=limits.promotion_dsr,
         )
 
     def _allocate(self, now: int) -> None:
@@ -652,7 +673,9 @@ class ArenaController(Controller):
             ts_ns=now,
             mark=self._marks,
         )
-        strategy = agent_strategy(agent, shrink=self._settings.shrink)
+        strategy = agent_strategy(
+            agent, shrink=self._settings.shrink, max_leverage=self._settings.limits.max_leverage
+        )
         strategy.are_entries_halted = not self._agrees or self._ledger.is_failing
         self._strategies[agent.name] = strategy
         self.roster.bind(agent, strategy.id.value)

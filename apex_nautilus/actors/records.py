@@ -138,7 +138,11 @@ class Mark(Record):
 
 
 class VerdictLine(Record):
-    """A judgement with the numbers it was made from; see `watchtower.Verdict`."""
+    """A judgement with the numbers it was made from; see `watchtower.Verdict`.
+
+    `equity` is `cash` and what `position` would bring at `touch`, the price that it would close at. The
+    limits in force stand beside the numbers that were held against them.
+    """
 
     agent: str
     role: str
@@ -161,6 +165,13 @@ class VerdictLine(Record):
     skew: float = math.nan
     kurtosis: float = math.nan
     benchmark: float = math.nan
+    cash: float = math.nan
+    position: float = math.nan
+    touch: float = math.nan
+    max_leverage: float = math.nan
+    decay_psr: float = math.nan
+    decay_dsr: float = math.nan
+    promotion_dsr: float = math.nan
 
 
 class Allocation(Record):

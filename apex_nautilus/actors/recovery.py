@@ -15,6 +15,7 @@ Running it twice changes nothing the second time.
 from __future__ import annotations
 
 from apex_nautilus.actors import records
+from apex_nautilus.actors.past import Past, read_past
 from apex_nautilus.actors.recycling import best_genome, live_dsr, put_job
 from apex_nautilus.store import (
     CatalogLayout,
@@ -26,7 +27,6 @@ from apex_nautilus.store import (
     expire,
     fault_point,
     list_champions,
-    read_all,
     recover,
     retire,
 )
@@ -37,7 +37,7 @@ _TERMINAL = ("ruin", "drawdown", "decay")
 
 
 def recover_arena(
-    layout: CatalogLayout, ledger: LedgerWriter, queue: JobQueue | None = None
+    layout: CatalogLayout, ledger: LedgerWriter, queue: JobQueue | None = None, *, past: Past | None = None
 ) -> list[records.Record]:
     """Bring directories, queue and ledger to one story; return the lines written.
 
@@ -49,6 +49,8 @@ def recover_arena(
         The arena's own, already open; lines get the time of the last line it holds.
     queue : JobQueue, optional
         Where the Forge is asked; by default the catalog's own jobs.
+    past : Past, optional
+        What the ledgers hold, where it was read already.
 
     Raises
     ------
@@ -56,8 +58,8 @@ def recover_arena(
         When a file is damaged in a way that no crash explains.
     """
     recover(layout)
-    history = read_all(layout.ledger)
-    now = max((r.ts_ns for r in history), default=0)
+    past = read_past(layout, ledger.writer) if past is None else past
+    history, now = past.story, past.last_ns
     written: list[records.Record] = []
     queue = FileJobQueue(layout) if queue is None else queue
     for verdict in _unburied(history):

@@ -28,7 +28,17 @@ from apex_nautilus.stats import (
 )
 from apex_nautilus.store import LedgerRecord
 
-__all__ = ["Limits", "TrialBook", "Trials", "Verdict", "Vitals", "Watchtower", "judge", "past_returns"]
+__all__ = [
+    "Limits",
+    "Lives",
+    "TrialBook",
+    "Trials",
+    "Verdict",
+    "Vitals",
+    "Watchtower",
+    "judge",
+    "past_returns",
+]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -239,7 +249,7 @@ class Watchtower:
         self.trials.put(agent, track.moments().sharpe if enough else 0.0)
 
     def restore(self, lives: Iterable[Sequence[float]]) -> None:
-        """Count agents of earlier runs as trials; see `past_returns`. They get names that no agent has."""
+        """Count agents of earlier runs as trials; see `Lives`. They get names that no agent has."""
         for returns in lives:
             self.trials.record(f"earlier:{self.trials.trials().count}", returns, self.limits)
 
@@ -281,32 +291,48 @@ class Watchtower:
         return track
 
 
-def past_returns(lines: Iterable[LedgerRecord]) -> list[list[float]]:
+class Lives:
     """Returns of the closed trades of every agent that a ledger knows, in the order of their births.
 
-    Made from the births and fills alone, as the arena's own books are: a trade ends where the position is
-    flat, and returns the change of cash since it was flat before, over that cash.
+    Made from the births, fills and funding alone, as the arena's own books are: a trade ends where the
+    position is flat, and returns the change of cash since it was flat before, over that cash.
 
-    Parameters
+    Attributes
     ----------
-    lines : iterable of LedgerRecord
-        Of one writer, in the order written.
+    returns : list of list of float
+        One list an agent.
     """
-    lives: list[list[float]] = []
-    flat_cash: dict[str, float] = {}
-    returns_of: dict[str, list[float]] = {}
-    for line in lines:
+
+    def __init__(self) -> None:
+        self.returns: list[list[float]] = []
+        self._of: dict[str, list[float]] = {}
+        self._flat_cash: dict[str, float] = {}
+        self._is_flat: dict[str, bool] = {}
+
+    def take(self, line: LedgerRecord) -> None:
+        """Take the next line of one writer, in the order written."""
         fields = line.fields
         if line.kind == "birth":
-            returns_of[fields["agent"]] = []
-            flat_cash[fields["agent"]] = fields["capital"]
-            lives.append(returns_of[fields["agent"]])
-        elif line.kind == "fill" and fields["agent"] in returns_of and fields["position"] == 0.0:
-            agent, cash = fields["agent"], fields["cash"]
-            before = flat_cash[agent]
-            returns_of[agent].append((cash - before) / before if before > 0.0 else 0.0)
-            flat_cash[agent] = cash
-    return lives
+            agent = fields["agent"]
+            self._of[agent] = []
+            self._flat_cash[agent], self._is_flat[agent] = fields["capital"], True
+            self.returns.append(self._of[agent])
+        elif line.kind == "funding" and self._is_flat.get(fields["agent"], False):
+            self._flat_cash[fields["agent"]] = fields["cash"]
+        elif line.kind == "fill" and fields["agent"] in self._of:
+            agent, cash, before = fields["agent"], fields["cash"], self._flat_cash[fields["agent"]]
+            self._is_flat[agent] = fields["position"] == 0.0
+            if self._is_flat[agent]:
+                self._of[agent].append((cash - before) / before if before > 0.0 else 0.0)
+                self._flat_cash[agent] = cash
+
+
+def past_returns(lines: Iterable[LedgerRecord]) -> list[list[float]]:
+    """The `Lives.returns` of the lines of one writer, in the order written."""
+    lives = Lives()
+    for line in lines:
+        lives.take(line)
+    return lives.returns
 
 
 def judge(vitals: Vitals, limits: Limits, trials: Trials) -> Verdict:

@@ -199,19 +199,21 @@ class LedgerReader:
         yield from (record for record in self.new() if meant(record))
 
     def _again(self, block: _Block, known: int) -> Iterator[LedgerRecord]:
-        end = block.end
+        start, end = block.start, block.end
         with self.path.open("rb") as file:
-            file.seek(block.start)
-            while file.tell() < end:
-                record = _decode(file.readline()[:-1])
-                if record is None or record.seq >= known:
-                    if record is None:
-                        raise LedgerError(
-                            f"{self.path}: was changed after it had been read, before byte {file.tell()}; "
-                            "restore it"
-                        )
+            file.seek(start)
+            for line in file:
+                start += len(line)
+                record = _decode(line[:-1])
+                if record is None:
+                    raise LedgerError(
+                        f"{self.path}: was changed after it had been read, before byte {start}; restore it"
+                    )
+                if record.seq >= known:
                     return
                 yield record
+                if start >= end:
+                    return
 
 
 def read_ledger(path: str | os.PathLike[str]) -> list[LedgerRecord]:

@@ -257,6 +257,18 @@ def test_a_challenger_that_is_better_with_confidence_takes_the_slot(tmp_path):
     engine.dispose()
 
 
+def test_no_agent_holds_more_than_the_limit_whatever_its_genome_asks_for(tmp_path):
+    held = {}
+    for leverage in (50.0, 4.0):
+        layout = catalog(tmp_path / str(leverage), champions={"btc-1": genome(p=0.9, leverage=50.0)})
+        limits = {"max_leverage": leverage, "decay_psr": 0.0}
+        simulate(arena_config(layout, {"btc-1": BTC_ID}, limits=limits), {BTC_ID: path(20)}).dispose()
+        fills = fills_of(layout.root, "btc-1.e1")
+        held[leverage] = max(abs(f.position) * f.price for f in fills)
+    assert held[50.0] > 200.0 * 20.0
+    assert 200.0 * 3.0 < held[4.0] <= 200.0 * 4.0
+
+
 def test_an_empty_slot_waits_for_the_shadow_time_and_takes_the_best_evidence(tmp_path):
     better, worse = genome(p=0.61, dsr=0.9), genome(p=0.62, dsr=0.2)
     layout = catalog(tmp_path, incoming=[better, worse])
