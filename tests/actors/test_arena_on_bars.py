@@ -9,12 +9,13 @@ import pytest
 from support.arena_case import catalog
 from support.bars_case import on_bars
 
-from apex_nautilus.actors import load_arena_config, run_arena
+from apex_nautilus.actors import load_arena_config, rebuild_books, run_arena
 from apex_nautilus.data import import_freqtrade
 from apex_nautilus.data.external import write_external
+from apex_nautilus.data.importers.external_funding import import_freqtrade_funding
 from apex_nautilus.engine import ConfigError
 from apex_nautilus.features.external import ExternalSeries
-from apex_nautilus.store import CatalogLayout, read_all
+from apex_nautilus.store import CatalogLayout, read_all, read_ledger
 
 BTC, ETH = "BTCUSDT-PERP.BINANCE", "ETHUSDT-PERP.BINANCE"
 
@@ -97,3 +98,45 @@ def test_a_champion_that_follows_what_is_published_trades_with_it(folder):
             sides.setdefault(sum(line.ts_ns >= t for t in turns), set()).add(side)
         position = round(position + line.fields["qty"], 3)
     assert sides == {1: {1}, 2: {-1}, 3: {1}}
+
+
+@pytest.fixture(scope="module")
+def paying(tmp_path_factory, root):
+    """The same candles, with the rates that were paid."""
+    place = tmp_path_factory.mktemp("arena-funding")
+    data = root / "tests" / "data"
+    for pair in ("BTC_USDT_USDT", "ETH_USDT_USDT"):
+        import_freqtrade([data / f"{pair}-5m-futures.feather"], place / "market")
+        import_freqtrade_funding([data / f"{pair}-8h-funding_rate.feather"], place / "market")
+    champions = {
+        "btc-1": on_bars(BTC, "5m", stop_bps=150.0, max_hold_s=16_200.0),
+        "eth-1": on_bars(ETH, "15m", stop_bps=150.0, max_hold_s=16_200.0),
+    }
+    incoming = [on_bars(BTC, "5m", stop_bps=120.0, max_hold_s=20_000.0)]
+    catalog(place / "catalog", champions=champions, incoming=incoming)
+    return place
+
+
+def test_recorded_rates_are_paid_by_everybody_and_the_books_agree(paying):
+    result = run_arena(load_arena_config(write(paying, "arena.json")), run_id="first")
+    lines = list(read_ledger(CatalogLayout(result.root).ledger_file("arena")))
+    assert [
+        (f["instrument_id"], f["source"], f["settlements"], f["gaps"])
+        for f in (line.fields for line in lines if line.kind == "funding_rates")
+    ] == [(BTC, "series", 8, []), (ETH, "series", 8, [])]  # three days without the midnights at their ends
+    paid = {line.fields["agent"] for line in lines if line.kind == "funding"}
+    assert paid == {"btc-1.e1", "eth-1.e1", "shadow-1"}
+    assert result.finish.mismatches == 0
+    assert abs(result.finish.account_cash - result.finish.ledger_cash) < 0.005
+    (books,) = rebuild_books(lines)
+    assert books.cash == result.finish.ledger_cash
+
+
+def test_funding_that_is_switched_off_leaves_no_line_but_the_one_that_says_so(paying):
+    config = write(paying, "free.json", funding=False, end="2025-04-02T12:00:00Z")
+    result = run_arena(load_arena_config(config), run_id="free")
+    lines = list(read_ledger(CatalogLayout(result.root).ledger_file("arena")))
+    assert {line.fields["source"] for line in lines if line.kind == "funding_rates"} == {"off"}
+    assert not any(line.kind == "funding" for line in lines)
+    with pytest.raises(ConfigError, match=r"wrong\.json: funding\[0\]: nobody trades 'SOLUSDT"):
+        load_arena_config(write(paying, "wrong.json", funding=["SOLUSDT-PERP.BINANCE"]))

@@ -289,6 +289,23 @@ def test_a_journal_of_an_earlier_version_says_so(life):
         rebuild_books(lines)
 
 
+def test_an_arena_that_starts_again_on_its_catalog_opens_new_books_in_the_same_journal(tmp_path):
+    layout = catalog(tmp_path, champions={"btc-1": genome(), "btc-2": genome(side=-1.0)})
+    ended = []
+    for seed in (1, 2):
+        engine = simulate(
+            arena_config(layout, {"btc-1": BTC_ID, "btc-2": BTC_ID}, limits={"decay_psr": 0.0}),
+            {BTC_ID: path(12, seed=seed)},
+            modules=[funding((4.5, 1e-3), (9.5, -2e-3))],
+        )
+        roster = controller_of(engine).roster
+        ended.append((roster.treasury, {a.name: a.account.balance for a in roster.living()}))
+        engine.dispose()
+    lives = rebuild_books(lines_of(tmp_path))
+    assert [(b.treasury, {a.name: a.account.balance for a in b.living()}) for b in lives] == ended
+    assert all(agent.account.funding for books in lives for agent in books.agents.values())
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["fill", "fill", "fill", "fund", "bury", "bear", "mark"]),
