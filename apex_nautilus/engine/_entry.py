@@ -34,6 +34,7 @@ from apex_nautilus.risk.entry_policy import (
     WAIT,
     EntryState,
     entry_price_kernel,
+    is_inside_kernel,
 )
 from apex_nautilus.risk.order_timeout import Action, OrderTimeout, Role
 
@@ -203,7 +204,8 @@ class EntryWork:
                 resting_price=self._price,
                 since_decision_ns=feed.ts_ns - self._decided_ns,
                 since_priced_ns=0 if self.order is None else feed.ts_ns - self._priced_ns,
-                is_wanted=agent.wants_entry(plan.side),
+                is_wanted=agent.wants_entry(plan.side)
+                and is_inside_kernel(feed.bid, feed.ask, plan.take_profit, plan.stop),
                 take_profit=plan.take_profit,
                 stop=plan.stop,
             )

@@ -15,9 +15,9 @@ The numbers are those of the simulator's execution environment (`apex_nautilus.s
 policy learned there speaks the same language.
 
 Two policies are built in. ``aggressive`` crosses. ``passive`` joins the touch, follows it when it has moved
-away, crosses when its patience is over, and cancels when the signal is gone; `passive_choice_kernel` is the
-whole of it, for the replay, the simulator and live alike. Others are registered under an id, which is what a
-genome names in its field ``execution``.
+away, crosses when its patience is over, and cancels when the signal is gone or the market has left the
+bracket; `passive_choice_kernel` is the whole of it, for the replay, the simulator and live alike. Others are
+registered under an id, which is what a genome names in its field ``execution``.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ __all__ = [
     "entry_policy",
     "entry_price_kernel",
     "execution_kind",
+    "is_inside_kernel",
     "passive_choice_kernel",
     "register_entry_policy",
 ]
@@ -103,7 +104,8 @@ class EntryState(NamedTuple):
     since_decision_ns, since_priced_ns : int
         Age of the decision, and of the order that rests (0 while none is out).
     is_wanted : bool
-        Whether the latest row of the clock still signals this side.
+        Whether the latest row of the clock still signals this side, and the touch is still inside the bracket
+        (`is_inside_kernel`): who buys beyond his own take-profit only pays.
     take_profit, stop : float
         Bracket of the decision.
     """
@@ -132,6 +134,12 @@ class EntryPolicy(Protocol):
     def choose(self, state: EntryState) -> int:
         """Return one of `WAIT`, `CROSS`, `JOIN`, `IMPROVE`, `CANCEL`."""
         ...
+
+
+@njit(cache=True, error_model="numpy")
+def is_inside_kernel(bid: float, ask: float, take_profit: float, stop: float) -> bool:
+    """Return whether the touch lies between the two prices of a bracket; False where one is NaN."""
+    return min(take_profit, stop) < bid and ask < max(take_profit, stop)
 
 
 @njit(cache=True, error_model="numpy")

@@ -176,6 +176,18 @@ CASES = {
         [("entry", 10, 60000.0, True), ("exit", 10, 59980.0, False)],
         "rested",
     ),
+    "the market reaches the take-profit first: who buys there only pays, so no more is wanted": (
+        LONG, {"patience_s": 0.02},
+        [(0, 60000.0, 60000.1), (10, 60029.9, 60030.0), (20, 60029.9, 60030.0), (30, 60020.0, 60020.1)],
+        [],
+        "given_up",
+    ),
+    "the bid reaches the stop while the order is not filled: given up": (
+        LONG, {},
+        [(0, 60000.0, 60000.1), (10, 59990.0, 60000.1), (20, 59999.0, 60000.0)],
+        [],
+        "given_up",
+    ),
     "told to close while it rests: taken back, and the agent is idle": (
         LONG, {"leave_at": 1},
         [(0, 60000.0, 60000.1), (10, 60000.5, 60000.6), (20, 59999.9, 60000.0)],
@@ -426,7 +438,7 @@ def test_whatever_is_lost_no_entry_is_exceeded_and_the_books_agree(fills, loss, 
         for row in range(2, 640, 12):
             side = int(rng.choice([-1, 1]))
             entries.append((row, side, 0.4, 60000.0 + side * 300.0, 60000.0 - side * 300.0, 900))
-        team.append(resting(slot, entries, retire_at=660, legs=legs, reprice_s=0.05, patience_s=0.3))
+        team.append(resting(slot, entries, retire_at=660, legs=legs, reprice_s=0.05, patience_s=0.1))
     net = NetworkConfig(seed=5, loss=loss, timeout_ms=120.0, feed=FeedLink(loss=loss / 2))
     auditor, working, positions = run(tmp_path, wandering_market(12, 720, step=8), team, net, fills=fills)
     assert (auditor.differences, working, positions) == ([], [], [])

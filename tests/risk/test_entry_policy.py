@@ -30,6 +30,7 @@ from apex_nautilus.risk.entry_policy import (
     PassiveTimers,
     check_execution,
     entry_price_kernel,
+    is_inside_kernel,
     passive_choice_kernel,
 )
 from apex_nautilus.sim import execution
@@ -125,6 +126,22 @@ def test_the_simulators_environment_speaks_the_same_language():
 )
 def test_where_an_order_rests(choice, side, bid, ask, price):
     assert entry_price_kernel(choice, side, bid, ask, 0.1) == pytest.approx(price, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("touch", "bracket", "is_inside"),
+    [
+        ((100.0, 100.1), (103.0, 99.0), True),
+        ((100.0, 100.1), (97.0, 101.0), True),  # of a short
+        ((102.9, 103.0), (103.0, 99.0), False),
+        ((99.0, 99.1), (103.0, 99.0), False),
+        ((100.9, 101.0), (97.0, 101.0), False),
+        ((math.nan, 100.1), (103.0, 99.0), False),
+        ((100.0, math.nan), (103.0, 99.0), False),
+    ],
+)
+def test_whether_the_market_is_still_inside_a_bracket(touch, bracket, is_inside):
+    assert is_inside_kernel(*touch, *bracket) == is_inside
 
 
 def test_an_unknown_policy_is_refused_and_the_known_ones_are_named():
