@@ -118,7 +118,8 @@ def paying(tmp_path_factory, root):
 
 
 def test_recorded_rates_are_paid_by_everybody_and_the_books_agree(paying):
-    result = run_arena(load_arena_config(write(paying, "arena.json")), run_id="first")
+    config = write(paying, "arena.json", contest={"idle_expiry_s": 0.0, "min_trades": 1000})
+    result = run_arena(load_arena_config(config), run_id="first")
     lines = list(read_ledger(CatalogLayout(result.root).ledger_file("arena")))
     assert [
         (f["instrument_id"], f["source"], f["settlements"], f["gaps"])
