@@ -73,6 +73,10 @@ def deep(levels):
         (altered(instrument_id="DOGEUSDT-LINEAR.SIM"), "no slot trades"),
         (altered(clock="5m"), "bars"),
         (altered(id="0" * 16), "id"),
+        (
+            altered(execution="sorcery"),
+            "execution: no entry policy 'sorcery' is known here (known: aggressive",
+        ),
         (deep(5_000), ""),
         (b" " * (MAX_BYTES + 1), "larger"),
     ],
@@ -88,6 +92,18 @@ def test_a_hostile_file_is_refused_with_its_reason_beside_it(layout, intake, dat
     assert (layout.rejected / "evil.json.reason.txt").read_text() == arrival.reason + "\n"
     assert files(layout.incoming) == []
     assert files(layout.challengers_root) == []
+
+
+def test_on_bars_a_genome_whose_entries_rest_is_refused(layout):
+    on_bars = Intake(layout, known_features=names("bar"), instruments=[BTC_ID], clocks=("5m",))
+    data = altered(clock="5m", features=[names("bar")[0]])
+    for k, (execution, taken) in enumerate((("passive", False), ("aggressive", True))):
+        text = json.loads(data) | {"execution": execution}
+        (layout.incoming / f"{k}.json").write_text(json.dumps(text))
+        (arrival,) = on_bars.poll(nobody)
+        assert (arrival.genome is not None) == taken
+        if not taken:
+            assert "execution: 'passive' rests in an order book and bars have none" in arrival.reason
 
 
 def test_links_pipes_folders_and_foreign_names_are_refused_and_never_followed(layout, intake, tmp_path):
