@@ -13,10 +13,12 @@ import math
 from nautilus_trader.common.actor import Actor
 from nautilus_trader.common.config import ActorConfig, ImportableActorConfig
 from nautilus_trader.common.events import TimeEvent
+from nautilus_trader.model.events import PositionClosed, PositionEvent
 
 __all__ = ["CachePurger", "CachePurgerConfig", "purge_config"]
 
 _NS = 1_000_000_000
+_POSITIONS = "events.position.*"
 
 
 class CachePurgerConfig(ActorConfig, frozen=True, kw_only=True):
@@ -35,11 +37,12 @@ class CachePurgerConfig(ActorConfig, frozen=True, kw_only=True):
 
 
 class CachePurger(Actor):
-    """Purges the node's cache at whole intervals of engine time.
+    """Purges the node's cache: orders and states of accounts at whole intervals of engine time, a position as
+    soon as everyone was told that it is closed.
 
     Nothing that works or is open is touched. What it removes can be looked up by nobody afterwards:
-    ``cache.orders_closed()``, ``cache.position_snapshots()`` and ``portfolio.realized_pnl()`` speak of the
-    last minute alone.
+    ``cache.orders_closed()`` speaks of the last minute alone, ``cache.positions_closed()``,
+    ``cache.position_snapshots()`` and ``portfolio.realized_pnl()`` of nothing that is over.
     """
 
     def __init__(self, config: CachePurgerConfig) -> None:
@@ -50,7 +53,8 @@ class CachePurger(Actor):
             raise ValueError(f"purge: keep_s must not be negative, got {config.keep_s!r}")
 
     def on_start(self) -> None:
-        """Set the timer."""
+        """Set the timer, listen to positions."""
+        self.msgbus.subscribe(topic=_POSITIONS, handler=self._on_position)
         every_ns = round(self.config.every_s * _NS)
         now_ns = self.clock.timestamp_ns()
         self.clock.set_timer_ns(
@@ -61,12 +65,22 @@ class CachePurger(Actor):
             callback=self._on_time,
         )
 
+    def on_stop(self) -> None:
+        """Listen no more."""
+        self.msgbus.unsubscribe(topic=_POSITIONS, handler=self._on_position)
+
     def _on_time(self, event: TimeEvent) -> None:
         cache, now_ns = self.cache, event.ts_event
         cache.purge_closed_orders(now_ns, buffer_secs=self.config.keep_s)
-        # A position that is opened again is pickled first, so those that are closed now go at once.
-        cache.purge_closed_positions(now_ns)
         cache.purge_account_events(now_ns)
+
+    def _on_position(self, event: PositionEvent) -> None:
+        """Forget a closed position before its strategy opens it again: then Nautilus would pickle it, and the
+        copy could be let go of only while the position is closed."""
+        if isinstance(event, PositionClosed):
+            position = self.cache.position(event.position_id)
+            if position is not None and position.is_closed:
+                self.cache.purge_position(event.position_id)
 
 
 def purge_config(every_s: float = 10.0, keep_s: int = 60) -> ImportableActorConfig:

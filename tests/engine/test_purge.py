@@ -75,7 +75,8 @@ def test_agents_notice_nothing_and_only_what_is_over_is_forgotten(market, networ
     assert known["closed_ns"][-len(recent) :] == recent
     assert all(ts > since_ns - 10**9 for ts in known["closed_ns"])
     assert len(known["closed_ns"]) < len(everything["closed_ns"]) / 5
-    assert known["copies"] < everything["copies"] / 5
+    assert everything["copies"] > 50
+    assert known["copies"] == 0
     assert known["states"] < everything["states"] / 5
 
 
