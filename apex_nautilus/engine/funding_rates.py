@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -24,7 +23,7 @@ from apex_nautilus.store.external import load_external
 
 __all__ = ["FundingCoverage", "FundingPlan", "FundingSetting", "Settlement", "check_funding", "plan_funding"]
 
-FundingSetting = Literal["stored"] | bool | list[str]
+FundingSetting = str | bool | list[str]
 """``"stored"``: every traded perpetual whose rates the catalog holds. True: every traded perpetual, and it is
 an error where rates are missing. A list: these instruments and no others, likewise. False: nobody."""
 
@@ -82,8 +81,13 @@ class FundingPlan(msgspec.Struct, frozen=True):
 
 
 def check_funding(setting: FundingSetting, instrument_ids: Sequence[str]) -> None:
-    """Raise ValueError, naming the field, where a list has an instrument twice or one that nobody trades."""
+    """Raise ValueError, naming the field, where `setting` is another word than ``stored``, or a list has an
+    instrument twice or one that nobody trades."""
     if not isinstance(setting, list):
+        if setting not in ("stored", True, False):
+            raise ValueError(
+                f'funding: must be "stored", true, false or a list of instrument ids, got {setting!r}'
+            )
         return
     for i, instrument_id in enumerate(setting):
         if instrument_id not in instrument_ids:

@@ -334,7 +334,10 @@ def test_marks_of_the_minute_before_a_settlement_are_taken(tmp_path):
 
 
 def test_a_list_names_what_is_traded_each_once():
-    check_funding("stored", [])
+    for setting in ("stored", True, False, []):
+        check_funding(setting, [])
+    with pytest.raises(ValueError, match=r'funding: must be "stored", true, false or a list .* got \'X\.Y\''):
+        check_funding("X.Y", [BTC.id])
     check_funding([BTC.id], [BTC.id])
     with pytest.raises(ValueError, match=r"funding\[0\]: nobody trades 'X\.Y' \(traded: BTCUSDT"):
         check_funding(["X.Y"], [BTC.id])

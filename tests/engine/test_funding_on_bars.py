@@ -163,7 +163,7 @@ def test_rates_that_end_before_the_data_are_told(folder, root, tmp_path):
     [
         (["XRPUSDT-PERP.BINANCE"], r"funding\[0\]: nobody trades 'XRPUSDT-PERP.BINANCE'"),
         ([BTC, BTC], r"funding\[1\]: .* is named twice"),
-        ("always", "funding"),
+        (BTC, 'funding: must be "stored", true, false or a list of instrument ids'),
         (3, "funding"),
     ],
 )
