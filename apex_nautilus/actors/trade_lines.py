@@ -9,6 +9,7 @@ from nautilus_trader.common.component import MessageBus
 from apex_nautilus.actors import records
 from apex_nautilus.actors.roster import Agent
 from apex_nautilus.engine import TradeRecord, collect_delays
+from apex_nautilus.engine.records import TRADES_TOPIC
 
 __all__ = ["TradeLines", "delay_lines"]
 
@@ -28,22 +29,22 @@ class TradeLines:
     """
 
     def __init__(self, msgbus: MessageBus, write: Callable[[records.Trade], None]) -> None:
-        self._msgbus = msgbus
         self._write = write
-        self._handlers: dict[str, Callable[[TradeRecord], None]] = {}
+        self._agents: dict[str, Agent] = {}
+        msgbus.subscribe(topic=f"{TRADES_TOPIC}.*", handler=self._take)
 
     def follow(self, agent: Agent, strategy_id: str) -> None:
         """Write the trades of `agent` from now on."""
-
-        def take(trade: TradeRecord) -> None:
-            self._write(trade_line(agent, trade))
-
-        self._handlers[strategy_id] = take
-        self._msgbus.subscribe(topic=f"apex.trades.{strategy_id}", handler=take)
+        self._agents[strategy_id] = agent
 
     def leave(self, strategy_id: str) -> None:
         """The agent is gone."""
-        self._msgbus.unsubscribe(topic=f"apex.trades.{strategy_id}", handler=self._handlers.pop(strategy_id))
+        del self._agents[strategy_id]
+
+    def _take(self, trade: TradeRecord) -> None:
+        agent = self._agents.get(trade.strategy_id)
+        if agent is not None:
+            self._write(trade_line(agent, trade))
 
 
 def trade_line(agent: Agent, trade: TradeRecord) -> records.Trade:

@@ -54,10 +54,15 @@ def _mean_price(fills: list[tuple[float, float]]) -> float:
     return sum(quantity * price for quantity, price in fills) / sum(quantity for quantity, _ in fills)
 
 
-def trade_record(number: int, plan: Plan, tally: Tally, balance: float, kind: str) -> TradeRecord:
-    """Return the record of a position that was closed, with the agent's `balance` after it."""
+def trade_record(
+    who: tuple[str, str], number: int, plan: Plan, tally: Tally, balance: float, kind: str
+) -> TradeRecord:
+    """Return the record of a position that was closed, with the agent's `balance` after it; `who` is its
+    strategy and instrument."""
     bought, sold = _mean_price(tally.buys), _mean_price(tally.sells)
     return TradeRecord(
+        strategy_id=who[0],
+        instrument_id=who[1],
         number=number,
         side=plan.side,
         quantity=tally.peak,

@@ -62,7 +62,8 @@ from apex_nautilus.engine._entry import ENDS, EntryWork
 from apex_nautilus.engine._network_client import NETWORK_TIMEOUT
 from apex_nautilus.engine._position import Plan, Tally, trade_record
 from apex_nautilus.engine.feed_hub import NEVER_NS, Feed
-from apex_nautilus.engine.records import TradeRecord
+from apex_nautilus.engine.records import TRADES_TOPIC, TradeRecord
+from apex_nautilus.risk.entry_policy import is_inside_kernel
 
 __all__ = ["AGENT_TOPIC", "ApexStrategy", "ApexStrategyConfig", "Entry", "Phase"]
 
@@ -256,8 +257,8 @@ class ApexStrategy(AgentCore):
         """
         if self.feed is None or math.isnan(self.feed.bid):
             return None
-        low, high = sorted((entry.stop, entry.take_profit))
-        return entry if low < self.feed.bid and self.feed.ask < high else None
+        is_inside = is_inside_kernel(self.feed.bid, self.feed.ask, entry.take_profit, entry.stop)
+        return entry if is_inside else None
 
     # -- the feed
     # --------------------------------------------------------------------------------------------
@@ -521,10 +522,11 @@ class ApexStrategy(AgentCore):
         for leg in (self._stop_leg, self._profit_leg):
             if leg is not None and leg is not order and self._works(leg) and not self._cancel(leg):
                 self._sweeping = True  # it is on its way: the next book tries again
-        trade = trade_record(len(self.trades) + 1, self._plan, self._tally, self.account.balance, kind)
+        who = (self.id.value, self.instrument_id.value)
+        trade = trade_record(who, len(self.trades) + 1, self._plan, self._tally, self.account.balance, kind)
         self.trades.append(trade)
         self._become_idle()
-        self.msgbus.publish(topic=f"apex.trades.{self.id}", msg=trade)
+        self.msgbus.publish(topic=f"{TRADES_TOPIC}.{self.id}", msg=trade)
         self.on_flat(trade)
 
     def _become_idle(self) -> None:

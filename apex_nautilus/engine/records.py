@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["FUNDING_TOPIC", "FillRecord", "FundingPayment", "FundingRecord", "TradeRecord"]
+__all__ = ["FUNDING_TOPIC", "TRADES_TOPIC", "FillRecord", "FundingPayment", "FundingRecord", "TradeRecord"]
 
 FUNDING_TOPIC = "apex.funding"
 """Message bus topic of `FundingPayment`, followed by a dot and the strategy's id."""
+TRADES_TOPIC = "apex.trades"
+"""Message bus topic of `TradeRecord`, followed by a dot and the strategy's id."""
 
 
 class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +110,7 @@ class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    strategy_id, instrument_id : str
     number : int
         1 for the agent's first trade.
     side : int
@@ -135,6 +138,8 @@ class TradeRecord(msgspec.Struct, frozen=True, kw_only=True):
         Probability and stake of the decision; NaN where the entry was not decided by them.
     """
 
+    strategy_id: str
+    instrument_id: str
     number: int
     side: int
     quantity: float

@@ -4,14 +4,15 @@
 ``settings_<session>.json``        what the session ran with, written once, before the first order
 ``trades_<session>.csv``           one line an execution, and nothing else
 ``funding_<session>.csv``          one line a funding payment; there from the first one on
+``closed_<session>.csv``           one line a closed position, as its strategy told it; as the one before
 ``<desk>_<YYYY-MM-DD>.jsonl``      one line an order event of the desk on that UTC day, executions included,
-                                   and one a funding payment
+                                   and one a funding payment or closed position
 =================================  =========================================================================
 
 A line is one write to the operating system, made before the next event is looked at: a process that is killed
 loses nothing. It is flushed to the disk every `sync_every` lines and at the end. A last line that is torn is
 cut off when the file is taken up again, and passed over by the reader. An execution that is told twice, as
-venues do after a reconnection, is written once; so is a payment.
+venues do after a reconnection, is written once; so is a payment, and a closed position.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ from apex_nautilus.store import StoreError, check_name, fsync_directory, write_a
 
 __all__ = [
     "TRADE_LOG_SCHEMA",
+    "ClosedTrade",
     "Execution",
     "Payment",
     "TradeFiles",
+    "read_closed",
     "read_events",
     "read_executions",
     "read_payments",
@@ -137,11 +140,51 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
         return self.instrument_id, self.strategy_id, self.ts_ns
 
 
+class ClosedTrade(msgspec.Struct, frozen=True, kw_only=True):
+    """A closed position, with what its strategy had decided and what it cost; see `engine.TradeRecord`.
+
+    Attributes
+    ----------
+    ts_ns : of the last fill, nanoseconds since 1970 UTC.
+    session, desk : whose.
+    """
+
+    ts_ns: int
+    session: str
+    desk: str
+    strategy_id: str
+    instrument_id: str
+    number: int
+    side: int
+    quantity: float
+    entry_ts_ns: int
+    entry_price: float
+    exit_price: float
+    take_profit: float
+    stop: float
+    exit_kind: str
+    p: float
+    fraction: float
+    fees: float
+    spread: float
+    slippage: float
+    funding: float
+    pnl: float
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What tells one closed position from another."""
+        return self.strategy_id, self.entry_ts_ns, self.ts_ns
+
+
+type _Line = Execution | Payment | ClosedTrade
+
+
 class TradeFiles:
     """Writes the files of one session.
 
-    Life cycle: open (what a killed session left is taken up), `execution`, `payment` and `event` any number
-    of times, `close`.
+    Life cycle: open (what a killed session left is taken up), `execution`, `payment`, `closed` and `event`
+    any number of times, `close`.
 
     Parameters
     ----------
@@ -174,8 +217,7 @@ class TradeFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_settings(settings)
         self.csv_path = self.folder / f"trades_{session}.csv"
-        self._csv = _Table(self.csv_path, Execution)
-        self._funding: _Table | None = None
+        self._tables = {Execution: _Table(self.csv_path, Execution)}
         self._days: dict[int, _Appended] = {}
         fsync_directory(self.folder)
 
@@ -187,14 +229,22 @@ class TradeFiles:
         OSError
             The disk is full or failing; nothing of the line stays, and it may be written again.
         """
-        return self._csv.add(one, self._sync_every)
+        return self._tables[Execution].add(one, self._sync_every)
 
     def payment(self, one: Payment) -> bool:
         """Write a funding payment's line; as `execution`."""
-        if self._funding is None:
-            self._funding = _Table(self.folder / f"funding_{self.session}.csv", Payment)
+        return self._table(Payment, "funding").add(one, self._sync_every)
+
+    def closed(self, one: ClosedTrade) -> bool:
+        """Write a closed position's line; as `execution`."""
+        return self._table(ClosedTrade, "closed").add(one, self._sync_every)
+
+    def _table(self, kind: type[_Line], name: str) -> _Table:
+        table = self._tables.get(kind)
+        if table is None:
+            table = self._tables[kind] = _Table(self.folder / f"{name}_{self.session}.csv", kind)
             fsync_directory(self.folder)
-        return self._funding.add(one, self._sync_every)
+        return table
 
     def event(self, ts_ns: int, kind: str, fields: Mapping[str, Any]) -> None:
         """Write an order event's line into the file of its day; raises OSError as `execution` does."""
@@ -213,8 +263,7 @@ class TradeFiles:
             file.close()
 
     def _files(self) -> list[_Appended]:
-        tables = [table.file for table in (self._csv, self._funding) if table is not None]
-        return [*tables, *self._days.values()]
+        return [*(table.file for table in self._tables.values()), *self._days.values()]
 
     def _day(self, day: int) -> _Appended:
         file = self._days.get(day)
@@ -296,7 +345,7 @@ class _Appended:
 class _Table:
     """A CSV file of one kind of line, each of them once."""
 
-    def __init__(self, path: Path, kind: type[Execution] | type[Payment]) -> None:
+    def __init__(self, path: Path, kind: type[_Line]) -> None:
         self.file = _Appended(path)
         try:
             self._known = {_fingerprint(one) for one in _read(path, kind)}
@@ -306,7 +355,7 @@ class _Table:
             self.file.close()
             raise
 
-    def add(self, one: Execution | Payment, sync_every: int) -> bool:
+    def add(self, one: _Line, sync_every: int) -> bool:
         fingerprint = _fingerprint(one)
         if fingerprint in self._known:
             return False
@@ -316,7 +365,7 @@ class _Table:
         return True
 
 
-def _columns(kind: type[Execution] | type[Payment]) -> tuple[str, ...]:
+def _columns(kind: type[_Line]) -> tuple[str, ...]:
     return ("time", *kind.__struct_fields__)
 
 
@@ -339,7 +388,7 @@ def _row(values: tuple[Any, ...]) -> bytes:
     return text.getvalue().encode()
 
 
-def _fingerprint(one: Execution | Payment) -> bytes:
+def _fingerprint(one: _Line) -> bytes:
     """Sixteen bytes for the key: a session that lasts holds one of them for each line."""
     return blake2b(msgspec.json.encode(one.key), digest_size=16).digest()
 
@@ -413,7 +462,12 @@ def read_payments(path: str | os.PathLike[str]) -> Iterator[Payment]:
     return _read(path, Payment) if os.path.exists(path) else iter(())
 
 
-def _read[T: (Execution, Payment)](path: str | os.PathLike[str], kind: type[T]) -> Iterator[T]:
+def read_closed(path: str | os.PathLike[str]) -> Iterator[ClosedTrade]:
+    """The closed positions of one ``closed_<session>.csv``; as `read_payments`."""
+    return _read(path, ClosedTrade) if os.path.exists(path) else iter(())
+
+
+def _read[T: (Execution, Payment, ClosedTrade)](path: str | os.PathLike[str], kind: type[T]) -> Iterator[T]:
     columns = _columns(kind)
     readers = [(field.name, _FROM_TEXT[field.type]) for field in msgspec.structs.fields(kind)]
     with open(path, "rb") as file:
@@ -433,6 +487,7 @@ def _read[T: (Execution, Payment)](path: str | os.PathLike[str], kind: type[T]) 
 
 _FROM_TEXT: dict[Any, Callable[[str], Any]] = {
     int: int,
+    float: float,
     str: str,
     Decimal: Decimal,
     bool: lambda text: bool(int(text)),

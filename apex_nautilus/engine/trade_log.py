@@ -2,7 +2,8 @@
 and ledgers say.
 
 It listens to the message bus, in a backtest as in a live node, and asks no cache, no portfolio and no
-strategy: what it writes is what was told. See `trade_files` for the files.
+strategy: what it writes is what was told. What strategies tell of positions that they closed (the decision,
+the split of the costs) has a file of its own. See `trade_files` for the files.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from nautilus_trader.common.config import ActorConfig, ImportableActorConfig
 from nautilus_trader.model.enums import liquidity_side_to_str, order_side_to_str, order_type_to_str
 from nautilus_trader.model.events import OrderEvent, OrderFilled
 
-from apex_nautilus.engine.records import FUNDING_TOPIC, FundingPayment
-from apex_nautilus.engine.trade_files import Execution, Payment, TradeFiles
+from apex_nautilus.engine.records import FUNDING_TOPIC, TRADES_TOPIC, FundingPayment, TradeRecord
+from apex_nautilus.engine.trade_files import ClosedTrade, Execution, Payment, TradeFiles
 
 __all__ = ["LOG_FOLDER", "TradeLogger", "TradeLoggerConfig", "trade_log_config"]
 
 LOG_FOLDER = Path("logs", "paper_trading")
 """Where the log lies in the folder of a run."""
-_TOPICS = ("events.order.*", f"{FUNDING_TOPIC}.*")
+_TOPICS = ("events.order.*", f"{FUNDING_TOPIC}.*", f"{TRADES_TOPIC}.*")
+type _Told = OrderEvent | FundingPayment | TradeRecord
+_CLOSED = tuple(sorted(set(ClosedTrade.__struct_fields__) & set(TradeRecord.__struct_fields__)))
 # Ids that Nautilus draws at random, and times of this process: neither belongs to what happened.
 _DROPPED = frozenset(("type", "event_id", "init_id", "ts_init", "ts_event", "info", "trader_id"))
 
@@ -66,7 +69,7 @@ class TradeLogger(Actor):
         super().__init__(config)
         self._settings = config
         self._files: TradeFiles | None = None
-        self._waiting: list[OrderEvent | FundingPayment] = []
+        self._waiting: list[_Told] = []
         self._is_half_written = False  # the first that waits is in the CSV file already
 
     def on_start(self) -> None:
@@ -93,10 +96,10 @@ class TradeLogger(Actor):
             self._files.close()
             self._files = None
 
-    def _on_event(self, event: OrderEvent | FundingPayment) -> None:
+    def _on_event(self, event: _Told) -> None:
         self._write([event])
 
-    def _write(self, fresh: list[OrderEvent | FundingPayment]) -> None:
+    def _write(self, fresh: list[_Told]) -> None:
         self._waiting += fresh
         files = self._files
         while files is not None and self._waiting:
@@ -107,6 +110,8 @@ class TradeLogger(Actor):
                     continue
                 if isinstance(event, FundingPayment):
                     files.event(event.ts_ns, "FundingPaid", _payment_fields(event))
+                elif isinstance(event, TradeRecord):
+                    files.event(event.exit_ts_ns, "TradeClosed", msgspec.structs.asdict(event))
                 else:
                     files.event(event.ts_event, type(event).__name__, _fields(event))
             except OSError as error:
@@ -115,15 +120,23 @@ class TradeLogger(Actor):
             self._is_half_written = False
             self._waiting.pop(0)
 
-    def _in_table(self, files: TradeFiles, event: OrderEvent | FundingPayment) -> bool:
-        """Write the line of an execution or a payment; False where it was written before."""
+    def _in_table(self, files: TradeFiles, event: _Told) -> bool:
+        """Write the line of what has a table; False where it was written before."""
         if isinstance(event, OrderFilled):
             self._is_half_written = files.execution(self._execution(event))
             return self._is_half_written
         if isinstance(event, FundingPayment):
             self._is_half_written = files.payment(self._payment(event))
             return self._is_half_written
+        if isinstance(event, TradeRecord):
+            self._is_half_written = files.closed(self._closed(event))
+            return self._is_half_written
         return True
+
+    def _closed(self, trade: TradeRecord) -> ClosedTrade:
+        told = {name: getattr(trade, name) for name in _CLOSED}
+        names = {"session": self._settings.session, "desk": self._settings.desk}
+        return ClosedTrade(ts_ns=trade.exit_ts_ns, **names, **told)
 
     def _payment(self, event: FundingPayment) -> Payment:
         numbers = {name: Decimal(repr(getattr(event, name))) for name in ("quantity", "mark", "rate")}

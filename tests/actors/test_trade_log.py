@@ -20,7 +20,7 @@ from support.arena_case import (
 
 from apex_nautilus.actors import read_result
 from apex_nautilus.engine import TradeLogger, TradeLoggerConfig, read_events, read_executions, read_settings
-from apex_nautilus.engine.trade_files import read_payments
+from apex_nautilus.engine.trade_files import ClosedTrade, read_closed, read_payments
 from apex_nautilus.store import CatalogLayout, read_all
 
 
@@ -58,6 +58,26 @@ def test_every_fill_of_the_ledger_is_one_line_and_no_other_is(run):
     fills = Counter((s, f.order, f.qty, f.price) for s, a in agents.items() for f in a.fills)
     assert logged == fills
     assert [e.ts_ns for e in executions] == sorted(e.ts_ns for e in executions)
+
+
+def test_every_closed_trade_of_the_ledger_is_one_line_with_its_costs_and_no_other_is(run):
+    root, _, _ = run
+    closed = list(read_closed(root / "logs" / "closed_s1.csv"))
+    agents = {a.birth.agent: a.birth.strategy_id for a in read_result(root).agents.values()}
+    told = [line.fields for line in read_all(CatalogLayout(root).ledger, kinds=("trade",))]
+    assert len(told) > 10
+    parts = ("number", "side", "quantity", "exit_price", "exit_kind", "p", "fees", "spread", "slippage",
+             "funding", "pnl")  # fmt: skip
+    assert [(c.strategy_id, *(getattr(c, part) for part in parts)) for c in closed] == [
+        (agents[fields["agent"]], *(fields[part] for part in parts)) for fields in told
+    ]
+    assert any(c.funding for c in closed)
+    assert any(c.spread > 0.0 for c in closed)
+    events = [e for e in read_events(root / "logs", "arena") if e["event"] == "TradeClosed"]
+    assert [(e["strategy_id"], e["number"], e["pnl"]) for e in events] == [
+        (c.strategy_id, c.number, c.pnl) for c in closed
+    ]
+    assert set(ClosedTrade.__struct_fields__) - {"ts_ns", "session", "desk"} <= events[0].keys()
 
 
 def test_every_payment_of_the_ledger_is_one_line_and_no_other_is(run):
@@ -103,7 +123,7 @@ def test_the_events_tell_the_life_of_each_order(run):
     filled = [e for e in events if e["event"] == "OrderFilled"]
     assert [e["trade_id"] for e in filled] == [e.trade_id for e in executions]
     first = {}
-    for event in (e for e in events if e["event"] != "FundingPaid"):
+    for event in (e for e in events if e["event"].startswith("Order")):
         first.setdefault(event["client_order_id"], event["event"])
     assert set(first.values()) == {"OrderInitialized"}
     kinds = {e["event"] for e in events}

@@ -179,7 +179,7 @@ def test_the_same_run_writes_the_same_bytes(workshop):
     other = msgspec.structs.replace(config, runs=str(workshop / "elsewhere"), chunk_size=5_000)
     first, second = run_backtest(config, run_id="same"), run_backtest(other, run_id="same")
     names = sorted(p.relative_to(first.folder) for p in first.folder.rglob("*") if p.is_file())
-    assert len(names) == 10
+    assert len(names) == 11
     for name in names:
         if name.name not in ("config.json", "settings_same.json"):  # they say the chunk size
             assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes(), name
