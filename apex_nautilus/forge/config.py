@@ -8,6 +8,7 @@ import msgspec
 
 from apex_nautilus.forge.errors import ForgeError
 from apex_nautilus.genome import BpsStop, VolatilityStop
+from apex_nautilus.risk.entry_policy import AGGRESSIVE, PASSIVE
 
 __all__ = ["EvolutionConfig", "default_brackets"]
 
@@ -35,6 +36,7 @@ class EvolutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     stops : stop distances that evolution may choose from; empty for those that suit the clock.
     max_holds_s : time-outs that it may choose from, seconds; empty likewise.
     reward_risk, entry_threshold, kelly_fraction, max_leverage : of every genome of the study.
+    execution : of every genome too: "aggressive", or "passive" on a clock of the book.
     equity_usd, target : capital at birth and the multiple of it that fitness asks for.
     train, validation : shares of the rows; the rest is the test part.
     probe_rows : rows on which two individuals must differ to count as two.
@@ -66,6 +68,7 @@ class EvolutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     entry_threshold: float = 0.5
     kelly_fraction: float = 0.5
     max_leverage: float = 10.0
+    execution: str = AGGRESSIVE
     equity_usd: float = 200.0
     target: float = 2.0
     train: float = 0.6
@@ -106,6 +109,11 @@ class EvolutionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ForgeError(f"prior_events is {self.prior_events!r}; it must be above 0")
         if not 0.0 < self.kelly_fraction <= 1.0:
             raise ForgeError(f"kelly_fraction is {self.kelly_fraction!r}; it must be above 0 and at most 1")
+        if self.execution not in (AGGRESSIVE, PASSIVE):
+            raise ForgeError(
+                f"execution is {self.execution!r}; the replay, which judges genomes, knows "
+                f"{AGGRESSIVE!r} and {PASSIVE!r}"
+            )
         if self.threads is not None and self.threads < 1:
             raise ForgeError(f"threads is {self.threads}; it must be at least 1")
         for hold in self.max_holds_s:

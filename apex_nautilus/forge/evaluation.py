@@ -143,6 +143,7 @@ class Evaluator:
                 stop=self.stops[stop], max_hold_s=self.holds[hold], reward_risk=config.reward_risk
             ),
             sizing=Sizing(kelly_fraction=config.kelly_fraction, max_leverage=config.max_leverage),
+            execution=config.execution,
         )
 
     def rules(self, individual: Individual, fit: PlattFit) -> np.void:

@@ -43,6 +43,8 @@ from apex_nautilus.genome import (
     sealed,
     walk,
 )
+from apex_nautilus.risk import PASSIVE_TIMERS, check_execution
+from apex_nautilus.risk.entry_policy import AGGRESSIVE
 from apex_nautilus.store import LedgerWriter
 
 __all__ = ["StudyResult", "evolve", "judged_from_ns", "study_id_of"]
@@ -466,8 +468,12 @@ def _split(data: StudyData, config: EvolutionConfig, holds: Sequence[float]) -> 
     # Here, because it imports Nautilus, which whoever holds a dataset has done already.
     from apex_nautilus.data import DataError
 
+    reach_ns = round(max(holds) * 1e9)
     try:
-        return data.splits(round(max(holds) * 1e9), config.train, config.validation)
+        check_execution(config.execution, on_bars=bool(getattr(data, "is_bars", False)))
+        if config.execution != AGGRESSIVE:
+            reach_ns += PASSIVE_TIMERS.patience_ns  # so much later its holding time may begin
+        return data.splits(reach_ns, config.train, config.validation)
     except (DataError, ValueError) as error:
         raise ForgeError(f"dataset {data.card.id[:16]}: {error}") from None
 

@@ -16,7 +16,20 @@ import pytest
 
 from apex_nautilus.features import names
 from apex_nautilus.forge import EvolutionConfig, ForgeError, evolve
-from apex_nautilus.genome import BpsStop, Feature, Span, VolatilityStop, decode, encode, sealed, walk
+from apex_nautilus.forge.replay import replay
+from apex_nautilus.genome import (
+    BpsStop,
+    Feature,
+    Node,
+    Span,
+    VolatilityStop,
+    compile_genomes,
+    decode,
+    encode,
+    sealed,
+    walk,
+)
+from apex_nautilus.risk import rules_array
 from apex_nautilus.store import LedgerWriter, read_ledger
 
 CONFIG = EvolutionConfig(
@@ -37,6 +50,60 @@ def data():
 @pytest.fixture(scope="module")
 def result(data):
     return evolve(data, CONFIG, SEED, clock=clock)
+
+
+def test_a_passive_study_judges_what_it_writes(data, result):
+    config = msgspec.structs.replace(CONFIG, execution="passive")
+    passive = evolve(data, config, SEED, clock=clock)
+    genome = passive.genome
+    assert genome.execution == "passive"
+    assert result.genome.execution == "aggressive"
+    assert passive.study_id != result.study_id
+    # Its evidence is the replay of entries that rest: fees of a maker going in, on the rows of the test part.
+    parts = data.splits(70 * 10**9, config.train, config.validation)
+    programs, rules = compile_genomes([genome_over(genome, data)]), rules_array([genome], data.instrument)
+    record = replay(data, programs, rules, parts.test)[0]
+    evidence = genome.evidence.out_of_sample
+    assert evidence.trades == record["n_trades"] == record["n_rested"] + record["n_crossed"] > 0
+    assert record["n_rested"] > 0
+    assert evidence.sharpe == record["sharpe"]
+    assert evidence.costs_usd == record["costs"]
+
+
+def genome_over(genome, data):
+    """The genome with its features numbered as the dataset's columns are."""
+    places = [list(data.feature_names).index(name) for name in genome.features]
+
+    def moved(tree):
+        if isinstance(tree.primitive, Feature):
+            return Node(Feature(places[tree.primitive.index]))
+        return Node(tree.primitive, tuple(moved(child) for child in tree.children), tree.k)
+
+    return msgspec.structs.replace(
+        genome,
+        features=tuple(data.feature_names),
+        signal=moved(genome.signal),
+        confidence=moved(genome.confidence),
+    )
+
+
+class _OfBars:
+    """A dataset that says its path is one of bars."""
+
+    is_bars = True
+
+    def __init__(self, data):
+        self._data = data
+
+    def __getattr__(self, name):
+        return getattr(self._data, name)
+
+
+def test_a_study_of_entries_that_cannot_be_is_refused(data):
+    with pytest.raises(ForgeError, match=r"execution is 'learned-7'.*'aggressive' and 'passive'"):
+        EvolutionConfig(execution="learned-7")
+    with pytest.raises(ForgeError, match="'passive' rests in an order book and bars have none"):
+        evolve(_OfBars(data), msgspec.structs.replace(CONFIG, execution="passive"), SEED, clock=clock)
 
 
 def test_the_result_is_a_whole_genome_with_its_evidence(data, result):
