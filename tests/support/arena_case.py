@@ -125,14 +125,16 @@ def perpetual(instrument_id: str) -> CryptoPerpetual:
     )
 
 
-def books(instrument_id: str, log_prices: np.ndarray, *, levels: int = 5) -> list[OrderBookDeltas]:
+def books(
+    instrument_id: str, log_prices: np.ndarray, *, levels: int = 5, start_ns: int = START_NS
+) -> list[OrderBookDeltas]:
     """One whole book a step; touch sizes change so that no two books are equal."""
     _, price, precision, size_precision, _ = _BASES[instrument_id]
     tick = 10.0**-precision
     iid = InstrumentId.from_str(instrument_id)
     out = []
     for k, x in enumerate(log_prices):
-        ts = START_NS + k * STEP_NS
+        ts = start_ns + k * STEP_NS
         middle = round(price * math.exp(x) / tick)
         deltas = [OrderBookDelta(iid, BookAction.CLEAR, None, 0, k, ts, ts)]
         for level in range(levels):
@@ -180,6 +182,7 @@ def simulate(
     before: Sequence = (),
     actors: Sequence = (),
     modules: Sequence = (),
+    start_ns: int = START_NS,
 ) -> BacktestEngine:
     """Run the arena of `config`; return the engine, ended but not disposed of.
 
@@ -210,7 +213,7 @@ def simulate(
     data = []
     for instrument_id, log_prices in prices.items():
         engine.add_instrument(perpetual(instrument_id))
-        data += books(instrument_id, log_prices)
+        data += books(instrument_id, log_prices, start_ns=start_ns)
         hub = FeedHubConfig(
             component_id=f"FeedHub-{instrument_id}", instrument_id=InstrumentId.from_str(instrument_id)
         )
