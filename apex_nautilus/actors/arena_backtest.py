@@ -45,6 +45,7 @@ from apex_nautilus.engine import (
     parse_time,
     plan_funding,
     purge_config,
+    quote_of,
     read_config,
     run_market,
     run_span,
@@ -88,8 +89,8 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Which perpetuals pay and receive funding; see `BacktestConfig`.
     preload : dict of str to list of str, optional
         Features that the hubs compute from the first event on; see `FeedHubConfig`.
-    capital, limits, allocator, shrink, contest, mark_s, intake_s, ledger_mark_s, worker_wait_s,
-    ask_for_empty_slots
+    capital, limits, allocator, shrink, entry_retries, reprice_s, patience_s, contest, mark_s, intake_s,
+    ledger_mark_s, worker_wait_s, ask_for_empty_slots
         See `ArenaConfig`.
     chunk_size : int
         Records read at a time.
@@ -113,6 +114,9 @@ class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     limits: Limits = Limits()
     allocator: AllocatorRules | None = AllocatorRules()
     shrink: bool = False
+    entry_retries: int = 2
+    reprice_s: float = 1.0
+    patience_s: float = 10.0
     contest: ContestRules = ContestRules()
     mark_s: float = 1.0
     intake_s: float = 5.0
@@ -182,6 +186,10 @@ def run_arena(
     bars = None if config.bars is None else bar_run(config.market, config.instrument_ids, config.bars)
     start_ns, end_ns = parse_time(config.start, "start"), parse_time(config.end, "end")
     lo, hi = run_span(config.market, config.instrument_ids, bars, start_ns, end_ns)
+    for instrument_id in config.instrument_ids:
+        quote = quote_of(config.market, instrument_id)
+        if quote != config.quote:
+            raise ConfigError(f"quote: is {config.quote!r}, but {instrument_id} is quoted in {quote!r}")
     funding = plan_funding(config.market, config.instrument_ids, config.funding, start_ns=lo, end_ns=hi)
     runs = Path(config.runs)
     run = open_run(config.strategies, runs, run_id or next_run_id(runs, config.name))
@@ -255,6 +263,9 @@ def _settings(config: ArenaRunConfig, root: Path, funding: Sequence[FundingCover
         limits=config.limits,
         allocator=config.allocator,
         shrink=config.shrink,
+        entry_retries=config.entry_retries,
+        reprice_s=config.reprice_s,
+        patience_s=config.patience_s,
         contest=config.contest,
         mark_s=config.mark_s,
         intake_s=config.intake_s,

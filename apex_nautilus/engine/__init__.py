@@ -17,6 +17,7 @@ change here and nowhere else.
 - `recording` (imported by its own name, as the venues' adapters take a while to load) listens to live feeds.
 """
 
+from apex_nautilus.engine._agent_core import entry_timers
 from apex_nautilus.engine.backtest import (
     AgentResult,
     BacktestResult,
@@ -75,7 +76,7 @@ from apex_nautilus.engine.funding_rates import (
 )
 from apex_nautilus.engine.instruments import spec_of
 from apex_nautilus.engine.lifecycle import remove_if_flat, spawn
-from apex_nautilus.engine.market_data import MarketDataError, batches, data_span
+from apex_nautilus.engine.market_data import MarketDataError, batches, data_span, quote_of
 from apex_nautilus.engine.marks import MarkKeeper, MarkKeeperConfig
 from apex_nautilus.engine.network import (
     NETWORK_TIMEOUT,
@@ -193,6 +194,7 @@ __all__ = [
     "check_run_network",
     "collect_delays",
     "data_span",
+    "entry_timers",
     "funding_module",
     "hub_config",
     "install_guard",
@@ -205,6 +207,7 @@ __all__ = [
     "parse_time",
     "plan_funding",
     "purge_config",
+    "quote_of",
     "read_config",
     "read_events",
     "read_executions",

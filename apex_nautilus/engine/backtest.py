@@ -20,7 +20,6 @@ from nautilus_trader.common.config import ImportableActorConfig
 from nautilus_trader.core.data import Data
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.model.objects import Currency
-from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
 from apex_nautilus.engine.bar_market import BAR_CLOCKS, bar_batches, bar_span, path_clock
 from apex_nautilus.engine.config import (
@@ -38,7 +37,7 @@ from apex_nautilus.engine.config import (
 )
 from apex_nautilus.engine.delays import DelayReport, collect_delays
 from apex_nautilus.engine.funding_rates import FundingCoverage, FundingPlan, plan_funding
-from apex_nautilus.engine.market_data import batches, data_span
+from apex_nautilus.engine.market_data import batches, data_span, quote_of
 from apex_nautilus.engine.marks import MarkKeeper
 from apex_nautilus.engine.order_guard import install_guard
 from apex_nautilus.engine.records import FillRecord, FundingRecord, TradeRecord
@@ -242,7 +241,7 @@ def run_backtest(
             account_start = _balance(engine, config)
             keeper = None
             if tearsheet and staging is not None:
-                keeper = TearsheetKeeper(engine, _quote_of(config.catalog, config.instrument_ids[0]))
+                keeper = TearsheetKeeper(engine, quote_of(config.catalog, config.instrument_ids[0]))
             span = {"start_ns": start_ns, "end_ns": end_ns, "chunk_size": config.chunk_size}
             if bars is None:
                 market = batches(config.catalog, config.instrument_ids, **span)
@@ -350,7 +349,7 @@ def bar_run(catalog: str, instrument_ids: Sequence[str], bars: BarsConfig) -> Ba
 def _nautilus(
     config: BacktestConfig, bars: BarRun | None, funding: FundingPlan, staging: Path | None
 ) -> BacktestRunConfig:
-    quotes = {_quote_of(config.catalog, i) for i in config.instrument_ids}
+    quotes = {quote_of(config.catalog, i) for i in config.instrument_ids}
     if len(quotes) > 1:
         raise ConfigError(
             f"agents: all instruments must share one quote currency, got {', '.join(sorted(quotes))}"
@@ -386,16 +385,11 @@ def _trade_log(config: BacktestConfig, staging: Path) -> ImportableActorConfig:
     return trade_log_config(staging, session=session, desk=config.name, settings=settings)
 
 
-def _quote_of(catalog: str, instrument_id: str) -> str:
-    (instrument,) = ParquetDataCatalog(catalog).instruments(instrument_ids=[instrument_id])
-    return instrument.quote_currency.code
-
-
 def _balance(engine: BacktestEngine, config: BacktestConfig) -> float:
     """Total of the venue accounts, or their starting balances before the first run."""
     venues = dict.fromkeys(InstrumentId.from_str(i).venue for i in config.instrument_ids)
     start = config.venue.treasury + sum(a.capital for a in config.agents)
-    quote = Currency.from_str(_quote_of(config.catalog, config.instrument_ids[0]))
+    quote = Currency.from_str(quote_of(config.catalog, config.instrument_ids[0]))
     total = 0.0
     for venue in venues:
         account = engine.cache.account_for_venue(venue)

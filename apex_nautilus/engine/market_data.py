@@ -26,7 +26,7 @@ from nautilus_trader.persistence.catalog import ParquetDataCatalog
 from apex_nautilus.engine.decode import EventDecoder
 from apex_nautilus.features import KIND_CLEAR
 
-__all__ = ["MarketDataError", "batches", "data_span"]
+__all__ = ["MarketDataError", "batches", "data_span", "quote_of"]
 
 _LAST = int(RecordFlag.F_LAST)
 _ts_init = attrgetter("ts_init")
@@ -63,6 +63,19 @@ def data_span(catalog_path: str | os.PathLike[str], instrument_id: str) -> tuple
     if not spans:
         raise MarketDataError(f"{catalog_path}: no order book of {instrument_id} is stored; import one first")
     return spans[0][0], spans[-1][1]
+
+
+def quote_of(catalog_path: str | os.PathLike[str], instrument_id: str) -> str:
+    """Return the code of the currency that an instrument of the catalog is quoted in.
+
+    Raises
+    ------
+    MarketDataError
+        When the catalog does not define it.
+    """
+    for instrument in _catalog(catalog_path).instruments(instrument_ids=[instrument_id]):
+        return instrument.quote_currency.code
+    raise MarketDataError(f"{catalog_path}: no instrument {instrument_id!r}")
 
 
 def batches(

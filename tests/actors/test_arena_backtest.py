@@ -123,6 +123,15 @@ def test_a_wrong_configuration_is_refused_with_file_and_field(folder, changes, w
     assert "wrong.json" in str(refused.value)
 
 
+@pytest.mark.parametrize("quote", ["USDC", "usdt", ""])
+def test_an_account_in_another_currency_than_the_market_is_refused_before_anything_runs(folder, quote):
+    """Its balance would never move, and no ledger agree with it."""
+    config = load_arena_config(write(folder, "quote.json", quote=quote))
+    with pytest.raises(ConfigError, match=f"quote: is '{quote}', but BTCUSDT-LINEAR.SIM is quoted in 'USDT'"):
+        run_arena(config, run_id="never")
+    assert not (folder / "runs" / "never").exists()
+
+
 def test_a_failed_run_is_marked_aborted(folder):
     config = load_arena_config(write(folder, "failing.json", name="failing"))
 
