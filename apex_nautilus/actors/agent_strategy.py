@@ -54,9 +54,9 @@ class AgentStrategy(GenomeStrategy):
         return None if self.are_entries_halted else super().renew_entry(side, entry)
 
 
-def agent_strategy(agent: Agent, *, shrink: bool = False, max_leverage: float | None = None) -> AgentStrategy:
-    """Make the strategy of `agent`, with its capital and a tag that belongs to this generation alone; with
-    `shrink` it bets less while little is known of its edge, and never beyond `max_leverage`."""
+def agent_strategy(agent: Agent, **settings: Any) -> AgentStrategy:
+    """Make the strategy of `agent`, with its capital and a tag that belongs to this generation alone;
+    `settings` are further fields of `GenomeStrategyConfig`."""
     return AgentStrategy(
         GenomeStrategyConfig(
             instrument_id=InstrumentId.from_str(agent.instrument_id),
@@ -64,7 +64,6 @@ def agent_strategy(agent: Agent, *, shrink: bool = False, max_leverage: float | 
             slot=agent.slot or agent.name,
             capital=agent.capital,
             order_id_tag=agent.tag,
-            shrink=shrink,
-            max_leverage=max_leverage,
+            **settings,
         )
     )

@@ -61,6 +61,7 @@ from apex_nautilus.engine import (
     FundingCoverage,
     FundingPayment,
     Refusal,
+    entry_timers,
     install_guard,
     install_network,
     remove_if_flat,
@@ -115,6 +116,8 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
         How weights move between the champions; None leaves all multipliers at 1.
     shrink : bool
         Shrink Kelly's fraction by the uncertainty of each agent's edge; see `GenomeStrategyConfig`.
+    entry_retries, reprice_s, patience_s : int, float, float
+        Of every agent's entries; see `ApexStrategyConfig`.
     contest : ContestRules
         When a challenger takes a slot.
     mark_s : float
@@ -147,6 +150,9 @@ class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
     limits: Limits = Limits()
     allocator: AllocatorRules | None = AllocatorRules()
     shrink: bool = False
+    entry_retries: int = 2
+    reprice_s: float = 1.0
+    patience_s: float = 10.0
     contest: ContestRules = ContestRules()
     mark_s: float = 1.0
     intake_s: float = 5.0
@@ -168,6 +174,7 @@ def check_settings(config: ArenaConfig) -> None:
             raise ValueError(f"{name}: must be in [0.001, {YEAR_S:.0f}] seconds, got {value!r}")
     if not 0.0 <= config.worker_wait_s <= YEAR_S:
         raise ValueError(f"worker_wait_s: must be in [0, {YEAR_S:.0f}] seconds, got {config.worker_wait_s!r}")
+    entry_timers(config.entry_retries, config.reprice_s, config.patience_s)
 
 
 class _Swap:
@@ -673,8 +680,14 @@ class ArenaController(Controller):
             ts_ns=now,
             mark=self._marks,
         )
+        settings = self._settings
         strategy = agent_strategy(
-            agent, shrink=self._settings.shrink, max_leverage=self._settings.limits.max_leverage
+            agent,
+            shrink=settings.shrink,
+            max_leverage=settings.limits.max_leverage,
+            entry_retries=settings.entry_retries,
+            reprice_s=settings.reprice_s,
+            patience_s=settings.patience_s,
         )
         strategy.are_entries_halted = not self._agrees or self._ledger.is_failing
         self._strategies[agent.name] = strategy

@@ -164,9 +164,8 @@ def test_only_genomes_shrink_their_bets(tmp_path):
 
 
 def test_with_shrink_a_genome_without_evidence_bets_nothing(tmp_path):
-    write_events(
-        tmp_path / "market", BTC, touch_books([(ms, 60000.0, 60000.1) for ms in range(0, 5_000, 100)])
-    )
+    touches = [(100 * k, 60000.0, 60000.1 + k % 2) for k in range(50)]
+    write_events(tmp_path / "market", BTC, touch_books(touches))
     always = a_genome("passive", features=(), signal=Node(Constant(1.0)), confidence=Node(Constant(1.0)))
     bold, timid = (run(tmp_path, f"shrink-{k}", always, shrink=k).agents[0].reasons for k in (False, True))
     assert bold["order"] > 0
