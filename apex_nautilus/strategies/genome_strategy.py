@@ -143,7 +143,7 @@ class GenomeStrategy(ApexStrategy):
 
     def decision_counts(self) -> dict[str, int]:
         """How often a decision ended for each reason, by name, and how entries that may rest ended."""
-        counts = dict(zip(REASONS, self.reasons, strict=True))
+        counts: dict[str, int] = dict(zip(REASONS, self.reasons, strict=True))
         return counts if self.execution == AGGRESSIVE else counts | self.entry_ends
 
     def set_multiplier(self, value: float) -> None:
