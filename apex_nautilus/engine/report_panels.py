@@ -123,7 +123,7 @@ def reliability_panel(p: Sequence[float], won: Sequence[bool]) -> Panel | None:
         ]
     )
     figure.update_xaxes(title_text="stated probability of the take-profit", range=[0, 1])
-    figure.update_yaxes(title_text="share that reached it", range=[0, 1])
+    figure.update_yaxes(title_text="share that reached it", range=[-0.03, 1.03])
     figure.update_layout(
         template="plotly_white",
         height=420,

@@ -159,6 +159,20 @@ def test_a_run_without_fills_or_an_end_says_so(folder, tmp_path):
     assert "did not end" in page
 
 
+def test_an_arena_without_agents_leaves_a_page_that_says_so(folder):
+    catalog(folder / "empty")
+    config = json.loads((folder / "one.json").read_text()) | {"strategies": "empty", "runs": "nobody"}
+    (folder / "nobody.json").write_text(json.dumps(config))
+    done = CliRunner().invoke(command, [str(folder / "nobody.json"), "--run-id", "run", "--json"])
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.output)
+    assert summary["agents"] == []
+    assert [d["name"] for d in summary["delays"]] == ["data"]
+    page = (folder / "nobody" / "run" / "report.html").read_text()
+    assert "No agent was born" in page
+    assert (folder / "nobody" / "run" / "tearsheet.html").exists()
+
+
 def asked(root, *arguments):
     done = CliRunner().invoke(ledger, [arguments[0], str(root), *arguments[1:], "--json"])
     assert done.exit_code == 0, done.output

@@ -89,6 +89,9 @@ def _summary(result: ArenaResult) -> dict[str, Any]:
                 "epoch": a.birth.epoch,
                 "genome": a.birth.genome,
                 "fills": len(a.fills),
+                "trades": len(a.trades),
+                "fees": sum(f.fee for f in a.fills),
+                "funding": a.funding,
                 "capital": a.birth.capital,
                 "equity": a.final_equity,
                 "end": a.burial.cause if a.burial else "alive",
@@ -100,6 +103,9 @@ def _summary(result: ArenaResult) -> dict[str, Any]:
         "jobs": len(result.jobs),
         "rejections": len(result.rejections),
         "mismatches": len(result.mismatches),
+        "delays": [
+            {"name": d.name, "arrived": d.arrived, "lost": d.lost, "late": d.late} for d in result.delays
+        ],
         "account_cash": finish.account_cash if finish else None,
         "ledger_cash": finish.ledger_cash if finish else None,
     }
@@ -107,6 +113,7 @@ def _summary(result: ArenaResult) -> dict[str, Any]:
 
 def _print(result: ArenaResult, report: Path | None) -> None:
     from apex_nautilus.cli._arena_report import agent_headers, agent_rows
+    from apex_nautilus.cli._funding import funding_notes
     from apex_nautilus.cli._show import console_of_width, show_table
 
     console = console_of_width()
@@ -126,6 +133,8 @@ def _print(result: ArenaResult, report: Path | None) -> None:
             f"account {result.finish.account_cash:,.2f}, ledgers {result.finish.ledger_cash:,.2f} "
             f"(difference {gap:+.4f}), {result.finish.mismatches} mismatches"
         )
+    for note in funding_notes(result.funding):
+        console.print(note, soft_wrap=True)
     console.print(f"kept in {result.root}", soft_wrap=True)
     if report is not None:
         console.print(f"report: {report}", soft_wrap=True)
