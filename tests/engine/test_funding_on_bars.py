@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from support.bars_case import on_bars
 
+from apex_nautilus.cli.apex_commands.backtest import command as backtest_command
 from apex_nautilus.cli.apex_commands.config import command as config_command
 from apex_nautilus.data import import_freqtrade
 from apex_nautilus.data.importers.external_funding import import_freqtrade_funding
@@ -156,6 +157,9 @@ def test_rates_that_end_before_the_data_are_told(folder, root, tmp_path):
     assert from_ns == 1_743_667_200 * _SECOND  # 2025-04-03 08:00, the last rate
     assert to_ns == run.end_ns
     assert run.funding[0].settlements == 6
+    shown = CliRunner().invoke(backtest_command, [str(tmp_path / "run.json"), "--dry"]).output
+    assert "no rate is stored between 2025-04-03 08:00:00 and 2025-04-11 00:00:00 UTC; nothing was" in shown
+    assert f"{run.agents[0].funding:+.2f}" in shown
 
 
 @pytest.mark.parametrize(

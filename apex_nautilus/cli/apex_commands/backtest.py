@@ -71,26 +71,30 @@ def command(
 
 
 def _print(result: BacktestResult, report: Path | None) -> None:
+    from apex_nautilus.cli._funding import funding_notes
     from apex_nautilus.cli._show import console_of_width, show_table
 
     seconds = (result.end_ns - result.start_ns) / 1e9
     console = console_of_width()
     lost = any(a.timeouts for a in result.agents)
-    headers = ("slot", "genome", "instrument", "trades", "wins", "timeouts", "fees", "spread", "slippage",
-               "equity", "return", "max drawdown")  # fmt: skip
+    dull = {"timeouts": not lost, "funding": not any(a.payments for a in result.agents)}
+    headers = ("slot", "genome", "instrument", "trades", "wins", "timeouts", "funding", "fees", "spread",
+               "slippage", "equity", "return", "max drawdown")  # fmt: skip
     rows = [
-        (a.slot, a.genome_id, a.instrument_id, len(a.trades), a.wins, a.timeouts, f"{a.fees:.2f}",
-         _money(a.spread), _money(a.slippage), f"{a.equity:.2f}",
+        (a.slot, a.genome_id, a.instrument_id, len(a.trades), a.wins, a.timeouts, f"{a.funding:+.2f}",
+         f"{a.fees:.2f}", _money(a.spread), _money(a.slippage), f"{a.equity:.2f}",
          f"{a.equity / a.capital - 1.0:+.2%}", f"{a.max_drawdown:.2%}")
         for a in result.agents
     ]  # fmt: skip
     title = f"{result.run_id}: {seconds:,.0f} s of market, {result.objects:,} books and trades"
-    show_table(console, title, headers, rows, drop=() if lost else ("timeouts",))
+    show_table(console, title, headers, rows, drop=tuple(name for name, is_dull in dull.items() if is_dull))
     for a in result.agents:
         if not a.trades:
             most = max(a.reasons, key=lambda reason: a.reasons[reason], default="")
             why = f", most often [bold]{most}[/bold]" if most else ""
             console.print(f"{a.slot} did not trade: {a.rows} rows{why}")
+    for note in funding_notes(result.funding):
+        console.print(note, soft_wrap=True)
     if result.folder is not None:
         console.print(f"kept in {result.folder}", soft_wrap=True)
     if report is not None:

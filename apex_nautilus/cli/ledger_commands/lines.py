@@ -15,7 +15,7 @@ from apex_nautilus.store import LedgerRecord
 
 __all__ = ["command"]
 
-_MANY = frozenset({"fill", "mark", "allocation", "trade"})
+_MANY = frozenset({"fill", "funding", "mark", "allocation", "trade"})
 _LONG = 8  # items of a list that are shown
 _FIRST = ("agent", "slot", "epoch", "genome", "verdict", "reason", "incoming", "outgoing")
 
@@ -39,7 +39,7 @@ def command(
 ) -> None:
     """Print the ledgers below ROOT (a catalog or the folder of a run), one line an event, in engine time.
 
-    Without `--kind` the fills, trades, marks and allocations, of which there are many, are left out.
+    Without `--kind` the fills, funding, trades, marks and allocations, of which there are many, are left out.
 
     \b
     apex ledger lines runs/six-0001 --kind verdict --kind swap
