@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections import Counter
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,9 @@ import msgspec
 import numpy as np
 
 from apex_nautilus.actors import records
+from apex_nautilus.actors._columns import Columns
 from apex_nautilus.engine import NETWORK_TIMEOUT, DelayReport
-from apex_nautilus.store import CatalogLayout, LedgerError, read_all
+from apex_nautilus.store import CatalogLayout, LedgerError, LedgerReader
 
 __all__ = ["AgentResult", "ArenaResult", "read_result"]
 
@@ -30,8 +32,8 @@ class AgentResult:
         Engine times of the marks that were written (thinned).
     equity : (n,) float64
         Equity in USD at those marks.
-    fills : list of records.Fill
-    trades : list of records.Trade
+    fills : sequence of records.Fill
+    trades : sequence of records.Trade
         Closed positions; empty in a ledger of before they were written down.
     timeouts : int
         Orders that a network lost, or that came too late.
@@ -47,8 +49,8 @@ class AgentResult:
     born_ns: int
     ts_ns: np.ndarray
     equity: np.ndarray
-    fills: list[records.Fill]
-    trades: list[records.Trade]
+    fills: Columns[records.Fill]
+    trades: Columns[records.Trade]
     timeouts: int
     funding: float
     burial: records.Burial | None
@@ -86,7 +88,10 @@ class ArenaResult:
 
 
 def read_result(root: str | os.PathLike[str], *, writer: str = "arena") -> ArenaResult:
-    """Read the result of the run (or catalog) in `root`.
+    """Read the result of the run (or catalog) in `root`, line by line.
+
+    Fills, trades and marks are held as columns (about 100 bytes a fill), so that a ledger of millions of
+    lines can be read.
 
     Parameters
     ----------
@@ -98,68 +103,101 @@ def read_result(root: str | os.PathLike[str], *, writer: str = "arena") -> Arena
     Raises
     ------
     LedgerError
-        When a line is not what its kind says.
+        When the ledger is damaged, or a line is not what its kind says.
     """
-    lines = [r for r in read_all(CatalogLayout(root).ledger) if r.writer == writer]
-    lines.sort(key=lambda r: r.seq)
-
-    def of[R: records.Record](kind: type[R]) -> list[tuple[int, R]]:
-        name = records.kind_of(kind)
-        return [(r.ts_ns, _line(kind, r.fields, r.seq)) for r in lines if r.kind == name]
-
-    marks: dict[str, list[tuple[int, float]]] = {}
-    for ts_ns, mark in of(records.Mark):
-        marks.setdefault(mark.agent, []).append((ts_ns, mark.equity))
-    fills: dict[str, list[records.Fill]] = {}
-    for _, fill in of(records.Fill):
-        fills.setdefault(fill.agent, []).append(fill)
-    trades: dict[str, list[records.Trade]] = {}
-    for _, trade in of(records.Trade):
-        trades.setdefault(trade.agent, []).append(trade)
-    refusals = of(records.OrderRefusal)
-    timeouts = Counter(refusal.agent for _, refusal in refusals if refusal.reason == NETWORK_TIMEOUT)
-    funding: dict[str, float] = {}
-    for _, payment in of(records.Funding):
-        funding[payment.agent] = funding.get(payment.agent, 0.0) + payment.amount
-    burials = {burial.agent: (ts_ns, burial) for ts_ns, burial in of(records.Burial)}
-    agents = {}
-    for born_ns, birth in of(records.Birth):
-        seen = marks.get(birth.agent, [])
-        buried_ns, burial = burials.get(birth.agent, (0, None))
-        agents[birth.agent] = AgentResult(
-            birth=birth,
-            born_ns=born_ns,
-            ts_ns=np.array([t for t, _ in seen], dtype=np.int64),
-            equity=np.array([e for _, e in seen], dtype=np.float64),
-            fills=fills.get(birth.agent, []),
-            trades=trades.get(birth.agent, []),
-            timeouts=timeouts[birth.agent],
-            funding=funding.get(birth.agent, 0.0),
-            burial=burial,
-            buried_ns=buried_ns,
-        )
-    verdicts = of(records.VerdictLine)
-    finishes = of(records.Finish)
+    lives: dict[str, _Life] = {}
+    others: dict[type[records.Record], list[tuple[int, Any]]] = {kind: [] for kind in _KEPT}
+    names = {records.kind_of(kind): kind for kind in (*_OF_AGENTS, *_KEPT)}
+    for record in LedgerReader(CatalogLayout(root).ledger_file(writer)).new():
+        kind = names.get(record.kind)
+        if kind is None:
+            continue
+        line = _line(kind, record.fields, record.seq)
+        if kind in others:
+            others[kind].append((record.ts_ns, line))
+        elif isinstance(line, records.Birth):
+            lives[line.agent] = _Life(line, record.ts_ns)
+        elif line.agent in lives:
+            lives[line.agent].take(record.ts_ns, line)
+    verdicts = others[records.VerdictLine]
+    finishes = others[records.Finish]
     return ArenaResult(
         root=os.fspath(root),
-        agents=agents,
+        agents={name: life.result() for name, life in lives.items()},
         deaths=[(t, v) for t, v in verdicts if v.verdict != "promote"],
         promotions=[(t, v) for t, v in verdicts if v.verdict == "promote"],
-        swaps=of(records.Swap),
-        rejections=of(records.Rejection),
-        jobs=of(records.Job),
-        mismatches=of(records.Mismatch),
-        funding=[line for _, line in of(records.FundingRates)],
-        allocations=of(records.Allocation),
-        delays=[DelayReport(**msgspec.structs.asdict(d)) for _, d in of(records.Delays)],
+        swaps=others[records.Swap],
+        rejections=others[records.Rejection],
+        jobs=others[records.Job],
+        mismatches=others[records.Mismatch],
+        funding=[line for _, line in others[records.FundingRates]],
+        allocations=others[records.Allocation],
+        delays=[DelayReport(**msgspec.structs.asdict(d)) for _, d in others[records.Delays]],
         finish=finishes[-1][1] if finishes else None,
     )
 
 
+_OF_AGENTS = (
+    records.Birth, records.Mark, records.Fill, records.Trade, records.Funding, records.OrderRefusal,
+    records.Burial,
+)  # fmt: skip
+_KEPT = (
+    records.VerdictLine, records.Swap, records.Rejection, records.Job, records.Mismatch, records.FundingRates,
+    records.Allocation, records.Delays, records.Finish,
+)  # fmt: skip
+
+
+class _Life:
+    """What the lines have told of one agent so far."""
+
+    def __init__(self, birth: records.Birth, born_ns: int) -> None:
+        self._birth = birth
+        self._born_ns = born_ns
+        self._ts_ns = array("q")
+        self._equity = array("d")
+        self._fills = Columns(records.Fill)
+        self._trades = Columns(records.Trade)
+        self._timeouts = 0
+        self._funding = 0.0
+        self._burial: records.Burial | None = None
+        self._buried_ns = 0
+
+    def take(self, ts_ns: int, line: records.Record) -> None:
+        if isinstance(line, records.Fill):
+            self._fills.append(line)
+        elif isinstance(line, records.Mark):
+            self._ts_ns.append(ts_ns)
+            self._equity.append(line.equity)
+        elif isinstance(line, records.Trade):
+            self._trades.append(line)
+        elif isinstance(line, records.OrderRefusal):
+            self._timeouts += line.reason == NETWORK_TIMEOUT
+        elif isinstance(line, records.Funding):
+            self._funding += line.amount
+        elif isinstance(line, records.Burial):
+            self._burial, self._buried_ns = line, ts_ns
+
+    def result(self) -> AgentResult:
+        return AgentResult(
+            birth=self._birth,
+            born_ns=self._born_ns,
+            ts_ns=np.array(self._ts_ns),
+            equity=np.array(self._equity),
+            fills=self._fills,
+            trades=self._trades,
+            timeouts=self._timeouts,
+            funding=self._funding,
+            burial=self._burial,
+            buried_ns=self._buried_ns,
+        )
+
+
 def _line[R: records.Record](kind: type[R], fields: dict[str, Any], seq: int) -> R:
-    # JSON has no nan: a number that was not known was written as null.
-    known = {k: (float("nan") if v is None else v) for k, v in fields.items()}
+    if None in fields.values():
+        # JSON has no nan: a number that was not known was written as null.
+        numbers = {f.name for f in msgspec.structs.fields(kind) if f.type is float}
+        fields = {k: math.nan if v is None and k in numbers else v for k, v in fields.items()}
     try:
-        return msgspec.convert(known, kind)
+        return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
         raise LedgerError(f"ledger line {seq} is no {records.kind_of(kind)} line: {error}") from None
