@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from nautilus_trader.model.identifiers import InstrumentId
 
@@ -25,6 +25,8 @@ class AgentStrategy(GenomeStrategy):
         What sizing multiplies its orders by, in this order: the posture of the whole book (1 where nobody
         sets one) and the allocator's multiplier. Leverage caps come after both.
     """
+
+    keeps_records: ClassVar[bool] = False  # the arena's ledger does, and an agent may live for long
 
     are_entries_halted: bool = False
     posture: float = 1.0

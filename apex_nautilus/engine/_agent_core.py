@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from nautilus_trader.model.enums import LiquiditySide, OrderSide, TimeInForce
 from nautilus_trader.model.events import OrderFilled
@@ -88,6 +88,7 @@ class AgentCore(VouchingStrategy):
 
     spec: InstrumentSpec
     account: AgentAccount
+    keeps_records: ClassVar[bool] = True
 
     def __init__(self, config: ApexStrategyConfig) -> None:
         super().__init__(config)
@@ -104,6 +105,7 @@ class AgentCore(VouchingStrategy):
         self.fills: list[FillRecord] = []
         self.payments: list[FundingRecord] = []
         self.trades: list[TradeRecord] = []
+        self.trade_count = 0
         self.refusals = 0
         self.timeouts = 0
         self.instrument: Any = None  # from the start on
@@ -264,7 +266,8 @@ class AgentCore(VouchingStrategy):
             spread=cost.spread,
             slippage=cost.slippage,
         )
-        self.fills.append(fill)
+        if self.keeps_records:
+            self.fills.append(fill)
         self.msgbus.publish(topic=f"apex.fills.{self.id}", msg=fill)
 
     def _on_funding(self, payment: FundingPayment) -> None:
@@ -272,6 +275,8 @@ class AgentCore(VouchingStrategy):
         self.account.fund(payment.amount)
         if self._tally is not None:
             self._tally.funding += payment.amount
+        if not self.keeps_records:
+            return
         self.payments.append(
             FundingRecord(
                 ts_ns=payment.ts_ns,

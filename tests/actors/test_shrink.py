@@ -6,10 +6,16 @@ import pytest
 from support.arena_case import BTC_ID, arena_config, catalog, genome, path, simulate
 
 from apex_nautilus.actors import read_result
+from apex_nautilus.actors.agent_strategy import AgentStrategy
 from apex_nautilus.genome import Evidence, Result, sealed
 from apex_nautilus.risk import Certainty
 
 WIDE = {"p": 0.35, "stop_bps": 60.0}  # far from the leverage cap
+
+
+@pytest.fixture(autouse=True)
+def remembered_trades(monkeypatch):
+    monkeypatch.setattr(AgentStrategy, "keeps_records", True)
 
 
 def fills(root, champion, **changes):
