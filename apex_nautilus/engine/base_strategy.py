@@ -526,16 +526,11 @@ class ApexStrategy(AgentCore):
         for leg in (self._stop_leg, self._profit_leg):
             if leg is not None and leg is not order and self._works(leg) and not self._cancel(leg):
                 self._sweeping = True  # it is on its way: the next book tries again
-<<<<<<< HEAD
         self.trade_count += 1
-        trade = trade_record(self.trade_count, self._plan, self._tally, self.account.balance, kind)
+        who = (self.id.value, self.instrument_id.value)
+        trade = trade_record(who, self.trade_count, self._plan, self._tally, self.account.balance, kind)
         if self.keeps_records:
             self.trades.append(trade)
-=======
-        who = (self.id.value, self.instrument_id.value)
-        trade = trade_record(who, len(self.trades) + 1, self._plan, self._tally, self.account.balance, kind)
-        self.trades.append(trade)
->>>>>>> 8118291abd44118fe831ad1e56accce2c0bc1d16
         self._become_idle()
         self.msgbus.publish(topic=f"{TRADES_TOPIC}.{self.id}", msg=trade)
         self.on_flat(trade)
