@@ -134,6 +134,7 @@ class Roster:
         self.treasury = 0.0
         self.agents: dict[str, Agent] = {}
         self._living: dict[str, Agent] = {}
+        self._champions: dict[str, Agent] = {}
         self._by_strategy: dict[str, Agent] = {}
         self._shadows = 0
 
@@ -180,6 +181,8 @@ class Roster:
         )
         self.treasury -= self.capital
         self.agents[name] = self._living[name] = agent
+        if role == "champion":
+            self._champions[slot] = agent
         return agent
 
     def bind(self, agent: Agent, strategy_id: str) -> None:
@@ -206,6 +209,8 @@ class Roster:
         agent.is_gone = True
         agent.equities = array("d")
         del self._living[agent.name]
+        if self._champions.get(agent.slot) is agent:
+            del self._champions[agent.slot]
 
     def living(self) -> list[Agent]:
         """Agents in the books, closing ones included, in the order of their births."""
@@ -213,10 +218,7 @@ class Roster:
 
     def champion_of(self, slot: str) -> Agent | None:
         """The agent that holds `slot`, closing or not, or None."""
-        for agent in self.living():
-            if agent.role == "champion" and agent.slot == slot:
-                return agent
-        return None
+        return self._champions.get(slot)
 
     def shadows(self, instrument_id: str | None = None) -> list[Agent]:
         """Living challengers (of one instrument) that are not closing."""
