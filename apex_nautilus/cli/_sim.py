@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from apex_nautilus._field_errors import readable
 from apex_nautilus.cli._numbers import FiniteRange
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _load(config: Path) -> SimConfig:
     try:
         loaded = msgspec.json.decode(config.read_bytes(), type=SimConfig)
     except msgspec.DecodeError as error:
-        raise click.ClickException(f"{config}: {error}") from None
+        raise click.ClickException(f"{config}: {readable(str(error), SimConfig)}") from None
     if loaded.schema != SCHEMA:
         raise click.ClickException(f"{config}: schema: {loaded.schema!r} is not {SCHEMA!r}")
     if not loaded.markets:

@@ -24,8 +24,8 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.risk.config import RiskEngineConfig
 from nautilus_trader.trading.config import ImportableControllerConfig, ImportableStrategyConfig
 
+from apex_nautilus._field_errors import readable
 from apex_nautilus.engine._agent_core import entry_timers
-from apex_nautilus.engine.config_errors import readable
 from apex_nautilus.engine.funding import funding_module
 from apex_nautilus.engine.funding_rates import FundingPlan, FundingSetting, check_funding
 from apex_nautilus.engine.network import NetworkConfig, check_network, network_controller, network_module

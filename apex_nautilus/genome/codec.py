@@ -6,6 +6,7 @@ memory, and nothing of the content is ever executed.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
@@ -62,7 +63,9 @@ def decode(data: bytes, *, known_features: Collection[str], source: str = "<byte
         raise GenomeError("the field is missing", path="schema", source=source)
     for name in value:
         if name not in _TYPES:
-            raise GenomeError(f"unknown field {name[:64]!a}", source=source)
+            near = difflib.get_close_matches(name[:64], _TYPES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise GenomeError(f"unknown field {name[:64]!a}{hint}", source=source)
     head: dict[str, object] = dict(value)
     for name in _TREES:
         if head.get(name) is not None:

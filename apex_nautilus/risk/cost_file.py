@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from apex_nautilus._field_errors import readable
 from apex_nautilus.risk.bar_costs import BarCosts
 
 __all__ = ["COSTS_SCHEMA", "CostFile", "FitNote", "decode_cost_file", "encode_cost_file"]
@@ -92,7 +93,7 @@ def decode_cost_file(
         file = msgspec.json.decode(data, type=CostFile)
         file.costs.check()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ValueError(f"{source}: not a cost model: {error}") from None
+        raise ValueError(f"{source}: not a cost model: {readable(str(error), CostFile)}") from None
     if file.instrument_id != instrument_id:
         raise ValueError(
             f"{source}: instrument_id: the model is of {file.instrument_id}, not of {instrument_id}"

@@ -13,6 +13,8 @@ from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
+from apex_nautilus._field_errors import unknown_field
+
 __all__ = ["Problem", "shape_problems"]
 
 
@@ -64,7 +66,7 @@ def _struct_problems(value: dict[str, Any], struct: type[msgspec.Struct], where:
         field = f"{where}.{name}" if where else name
         if name in unknown:
             clean = False
-            yield Problem(field, _unknown(name, [n for n in fields if n not in value] or list(fields)))
+            yield Problem(field, unknown_field(name, [n for n in fields if n not in value] or list(fields)))
         elif name in fields:
             for problem in _problems(value[name], fields[name].type, field):
                 clean = False
@@ -95,13 +97,6 @@ def _plain(message: str, value: Any) -> str:
     if isinstance(value, str | int | float) and text.startswith(("expected", "invalid enum")):
         return f"{text} ({msgspec.json.encode(value).decode()[:60]})"
     return text
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return f"is not a field; did you mean {near[0]!r}?"
-    return f"is not a field here; known are {', '.join(sorted(known))}"
 
 
 def _misspelt(name: str, unknown: list[str]) -> bool:

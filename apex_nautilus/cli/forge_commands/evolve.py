@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 import msgspec
 
+from apex_nautilus._field_errors import readable
+
 __all__ = ["command"]
 
 
@@ -126,7 +128,7 @@ def command(
         config = msgspec.convert(fields, EvolutionConfig)
     except (msgspec.MsgspecError, ForgeError, RecursionError, UnicodeDecodeError) as error:
         where = "" if config_file is None else f" ({config_file} and options)"
-        raise click.ClickException(f"configuration{where}: {error}") from None
+        raise click.ClickException(f"configuration{where}: {readable(str(error), EvolutionConfig)}") from None
 
     if out is not None:
         _refuse_second_run(out)

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 import msgspec
 
+from apex_nautilus._field_errors import readable
+
 __all__ = ["command"]
 
 
@@ -102,7 +104,8 @@ def command(
             config = msgspec.json.decode(config_file.read_bytes(), type=EvolutionConfig)
         config = msgspec.structs.replace(config, **{k: v for k, v in asked.items() if v is not None})
     except (ForgeError, msgspec.MsgspecError, OSError, UnicodeDecodeError, RecursionError) as error:
-        raise click.ClickException(f"{config_file or 'worker'}: {error}") from None
+        told = readable(str(error), EvolutionConfig)
+        raise click.ClickException(f"{config_file or 'worker'}: {told}") from None
     layout = open_catalog(catalog)
     try:
         queue = open_queue(where, layout, lease_s=lease)

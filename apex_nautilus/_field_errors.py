@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 import types
+from collections.abc import Iterable
 from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
-__all__ = ["readable"]
+__all__ = ["readable", "unknown_field"]
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
@@ -26,18 +27,20 @@ def readable(message: str, kind: type[msgspec.Struct]) -> str:
     unknown = _UNKNOWN.fullmatch(text)
     if unknown is not None:
         name = unknown.group(1)
-        return f"{f'{where}.{name}' if where else name}: {_unknown(name, _fields_at(kind, where))}"
+        return f"{f'{where}.{name}' if where else name}: {unknown_field(name, _fields_at(kind, where))}"
     own = re.match(rf"{re.escape(where.rpartition('.')[2])}: (\w+) (?=must be |is below )", text)
     if where and own is not None:
         return f"{where}.{own.group(1)}: {text[own.end() :]}"
     return f"{where or 'the file'}: {text}" if at else message
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def unknown_field(name: str, known: Iterable[str]) -> str:
+    """What to say of a field that does not exist, with the nearest of those that do."""
+    known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if near:
         return f"is not a field; did you mean {near[0]!r}?"
-    return f"is not a field here; known are {', '.join(sorted(known))}" if known else "is not a field here"
+    return f"is not a field here; known are {', '.join(known)}" if known else "is not a field here"
 
 
 def _fields_at(kind: Any, where: str) -> list[str]:
