@@ -6,23 +6,29 @@ import json
 
 import pytest
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
-from support.arena_case import BTC_ID, ETH_ID, books, catalog, doomed, genome, path, perpetual
+from support.arena_case import BTC_ID, ETH_ID, START_NS, books, catalog, doomed, genome, path, perpetual
 
 from apex_nautilus.actors import load_arena_config, run_arena
+from apex_nautilus.data.external import write_external
 from apex_nautilus.engine import ConfigError
+from apex_nautilus.features.external import ExternalSeries
 
 NETWORK = {"seed": 3, "loss": 0.05, "timeout_ms": 300.0, "feed": {"loss": 0.05}, "burst_coupling": 0.5}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A minute of two instruments, and genomes of which one dies and is replaced."""
+    """A minute of two instruments with funding every second, and genomes of which one dies and is
+    replaced."""
     root = tmp_path_factory.mktemp("arena")
     market = ParquetDataCatalog(str(root / "market"))
     for k, instrument_id in enumerate((BTC_ID, ETH_ID)):
         market.write_data([perpetual(instrument_id)])
         deltas = [d for batch in books(instrument_id, path(60, bps_per_s=7.0, seed=k)) for d in batch.deltas]
         market.write_data(deltas)
+        times = [START_NS + s * 10**9 for s in range(3, 60)]
+        rates = [2e-4 * (-1) ** n * (1 + k) for n in range(len(times))]
+        write_external(root / "market", ExternalSeries("funding_rate", times, rates), instrument_id)
     catalog(
         root / "catalog",
         champions={
@@ -68,6 +74,7 @@ def test_the_books_agree_at_every_mark_and_a_run_repeats_to_the_byte(fills, fold
     ledgers = [(folder / "runs" / f"{fills}-{k}" / "ledger" / "arena.jsonl").read_bytes() for k in (1, 2)]
     assert ledgers[0] == ledgers[1]
     assert b"NETWORK_TIMEOUT" in ledgers[0]
+    assert ledgers[0].count(b'"kind":"funding"') > 5
     assert len(first.deaths) >= 1
     assert second.finish == first.finish
 

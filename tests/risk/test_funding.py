@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,3 +100,21 @@ def hours(*times: int) -> np.ndarray:
 def test_a_settlement_that_must_have_been_is_missed(settled, span, gaps):
     lo, hi = (t * HOUR for t in span)
     assert funding_gaps(hours(*settled), lo, hi) == [(a * HOUR, b * HOUR) for a, b in gaps]
+
+
+def test_recorded_rates_of_every_step_have_no_gap_and_show_one_that_is_cut_out(shared_data):
+    """Steps of eight, four and one hour; one instrument changes its step in the middle."""
+    steps = set()
+    files = sorted((shared_data / "perp-candles-2025").glob("*-funding_rate.feather"))
+    assert len(files) > 10
+    for file in files:
+        times = pl.read_ipc(file.open("rb"))["date"].dt.epoch("s").to_numpy() * 10**9
+        assert (times % HOUR == 0).all(), file.name
+        first, last = int(times[0]), int(times[-1])
+        assert funding_gaps(times, first, last) == [], file.name
+        cut = len(times) // 3
+        assert funding_gaps(np.delete(times, cut), first, last) == [(times[cut - 1], times[cut + 1])], (
+            file.name
+        )
+        steps |= set((np.diff(times) // HOUR).tolist())
+    assert steps == {1, 4, 8}
