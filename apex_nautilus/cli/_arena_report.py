@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,14 @@ import numpy as np
 
 from apex_nautilus.actors import records
 from apex_nautilus.actors.result import ArenaResult
-from apex_nautilus.cli._trades import COST_HEADERS, COST_NOTE, cost_row, trade_row, trade_tables
+from apex_nautilus.cli._trades import (
+    COST_HEADERS,
+    COST_NOTE,
+    MORE_TRADES,
+    CostSum,
+    trade_row,
+    trade_tables,
+)
 from apex_nautilus.engine.delays import DelayReport
 from apex_nautilus.engine.funding_rates import FundingCoverage
 from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
@@ -135,21 +142,24 @@ def arena_panels(result: ArenaResult) -> list[Panel]:
     return [panel for panel in panels if panel is not None]
 
 
-def _trade_rows(result: ArenaResult) -> dict[str, list[dict[str, Any]]]:
-    return {
-        name: [trade_row(msgspec.structs.asdict(t)) for t in agent.trades]
-        for name, agent in result.agents.items()
-    }
+def _trade_rows(result: ArenaResult) -> Iterator[dict[str, Any]]:
+    for agent in result.agents.values():
+        for trade in agent.trades:
+            yield trade_row(msgspec.structs.asdict(trade))
 
 
 def _costs(result: ArenaResult) -> ReportTable:
     """What trading cost the champions of each slot, and the challengers."""
-    spent: dict[str, list[dict[str, Any]]] = {}
-    for name, trades in _trade_rows(result).items():
-        birth = result.agents[name].birth
-        spent.setdefault(birth.slot if birth.role == "champion" else _SHADOWS, []).extend(trades)
-    places = sorted(spent, key=lambda where: (where == _SHADOWS, where))
-    rows = [(where, *cost_row(spent[where])) for where in places]
+    spent: dict[str, CostSum] = {}
+    where = {
+        name: agent.birth.slot if agent.birth.role == "champion" else _SHADOWS
+        for name, agent in result.agents.items()
+    }
+    for place in sorted(set(where.values()), key=lambda place: (place == _SHADOWS, place)):
+        spent[place] = CostSum()
+    for trade in _trade_rows(result):
+        spent[where[trade["agent"]]].add(trade)
+    rows = [(place, *costs.row()) for place, costs in spent.items()]
     return ReportTable("Costs of closed trades", ("slot", *COST_HEADERS), rows, COST_NOTE)
 
 
@@ -236,10 +246,9 @@ def arena_tables(result: ArenaResult) -> list[ReportTable]:
         headers = ("slot", "job", "terminated", "seeded with")
         tables.append(ReportTable("Replacements asked for", headers, rows))
     tables += delay_table(result.delays)
-    trades = [t for rows in _trade_rows(result).values() for t in rows]
-    trades.sort(key=lambda t: t["exit_ts_ns"])
-    if trades:
-        tables += trade_tables(trades, more="`apex ledger trades RUN --csv` gives all of them.")
+    total = sum(len(agent.trades) for agent in result.agents.values())
+    if total:
+        tables += trade_tables(lambda: _trade_rows(result), total, more=MORE_TRADES)
     if result.rejections:
         rows = [(r.name, r.reason) for _, r in result.rejections[:_REFUSED]]
         note = (

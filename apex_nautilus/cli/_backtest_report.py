@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from apex_nautilus.cli._arena_report import delay_table, funding_table
 from apex_nautilus.cli._ledger import time_text
-from apex_nautilus.cli._trades import COST_HEADERS, COST_NOTE, cost_row, trade_row, trade_tables
-from apex_nautilus.engine.backtest import BacktestResult
+from apex_nautilus.cli._trades import (
+    COST_HEADERS,
+    COST_NOTE,
+    MORE_TRADES,
+    CostSum,
+    trade_row,
+    trade_tables,
+)
+from apex_nautilus.engine.backtest import AgentResult, BacktestResult
 from apex_nautilus.engine.report import Curve, Happening, ReportTable, write_report
 from apex_nautilus.engine.report_panels import delays_panel, reliability_panel
 
@@ -21,12 +30,6 @@ def write_backtest_report(
     path: str | os.PathLike[str], result: BacktestResult, *, tearsheet: bool = False
 ) -> None:
     """Write the page of a run; `tearsheet` links Nautilus's own, which lies beside it."""
-    trades = [
-        trade_row({"slot": a.slot, "genome_id": a.genome_id, **msgspec.structs.asdict(t)})
-        for a in result.agents
-        for t in a.trades
-    ]
-    trades.sort(key=lambda t: t["exit_ts_ns"])
     closed = [t for a in result.agents for t in a.trades]
     panels = [
         reliability_panel([t.p for t in closed], [t.exit_kind == "take_profit" for t in closed]),
@@ -34,8 +37,10 @@ def write_backtest_report(
     ]
     tables = [_agents(result), _costs(result), *funding_table(result.funding), _reasons(result)]
     tables += delay_table(result.delays)
-    if trades:
-        tables += trade_tables(trades, more="`apex ledger trades RUN --csv` gives all of them.")
+    if closed:
+        tables += trade_tables(
+            lambda: (row for a in result.agents for row in _trade_rows(a)), len(closed), more=MORE_TRADES
+        )
     write_report(
         path,
         title=f"Backtest {result.run_id}",
@@ -46,8 +51,13 @@ def write_backtest_report(
         panels=[panel for panel in panels if panel is not None],
         tables=tables,
         links=[("Nautilus's tearsheet", "tearsheet.html")] if tearsheet else (),
-        words=() if trades else ["No trade was closed; the table of decisions says why."],
+        words=() if closed else ["No trade was closed; the table of decisions says why."],
     )
+
+
+def _trade_rows(agent: AgentResult) -> Iterator[dict[str, Any]]:
+    who = {"slot": agent.slot, "genome_id": agent.genome_id}
+    return (trade_row(who | msgspec.structs.asdict(trade)) for trade in agent.trades)
 
 
 def _curves(result: BacktestResult) -> list[Curve]:
@@ -87,10 +97,12 @@ def _agents(result: BacktestResult) -> ReportTable:
 
 
 def _costs(result: BacktestResult) -> ReportTable:
-    rows = [
-        (a.slot, *cost_row([trade_row({"slot": a.slot, **msgspec.structs.asdict(t)}) for t in a.trades]))
-        for a in result.agents
-    ]
+    rows = []
+    for a in result.agents:
+        costs = CostSum()
+        for trade in _trade_rows(a):
+            costs.add(trade)
+        rows.append((a.slot, *costs.row()))
     return ReportTable("Costs of closed trades", ("slot", *COST_HEADERS), rows, COST_NOTE)
 
 
