@@ -214,9 +214,8 @@ def test_a_payment_that_no_ledger_has_stops_entries_and_the_line_says_what_diffe
         modules=[funding((15.5, 1e-3))],
         before=[lambda arena: setattr(arena, "_on_funding", lambda payment: None)],
     )
-    lost = -sum(
-        p.amount for s in engine.trader.strategies() for p in s.payments
-    )  # what the strategies were told, and the arena was not
+    # What the strategies were told, and the arena was not.
+    lost = -sum(strategy.account.funding for strategy in engine.trader.strategies())
     engine.dispose()
     assert abs(lost) > 0.05
     result = read_result(tmp_path)
