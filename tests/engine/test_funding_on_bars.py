@@ -119,6 +119,15 @@ def test_the_account_the_ledgers_and_the_files_say_the_same(result):
     assert dict(amounts) == {a.slot: [p.amount for p in a.payments] for a in result.agents}
 
 
+@pytest.mark.parametrize("chunk_size", [1_000, 1_740])  # the second ends a piece at a settlement
+def test_the_length_of_the_pieces_read_changes_nothing(folder, result, chunk_size):
+    run = run_backtest(load_config(write(folder, "pieces.json", chunk_size=chunk_size)), write=False)
+    assert run.account_change == result.account_change
+    assert [(a.payments, a.fills, a.trades) for a in run.agents] == [
+        (a.payments, a.fills, a.trades) for a in result.agents
+    ]
+
+
 def test_trades_are_the_same_without_funding_but_for_their_profit(folder, result):
     """Sizes follow equity, so that only the first trades can be compared: until one has paid."""
     free = run_backtest(load_config(write(folder, "free.json", funding=False)), write=False)
