@@ -46,8 +46,7 @@ def promotion_job(genome: Genome, verdict: Mapping[str, Any], ts_ns: int) -> Pro
 
     return PromoteJob.create(
         asset=genome.instrument_id,
-        # Two agents may be promoted at one mark: a slot has one champion, a challenger a name of its own.
-        slot=verdict["slot"] if verdict["role"] == "champion" else verdict["agent"],
+        slot=verdict["slot"] or verdict["agent"],  # of a challenger, the slot that its own job named, if any
         genome_id=genome.id,
         genome_json=encode(genome),
         evidence=LiveEvidence(

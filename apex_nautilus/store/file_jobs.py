@@ -36,6 +36,7 @@ __all__ = ["FileClaim", "FileJobQueue"]
 _STEM = re.compile(
     r"((?:recycle|promote)_job_([0-9TZ]+)_[A-Za-z0-9_-]+)(?:\.try([0-9]+))?(?:\.([A-Za-z0-9_-]+))?\.json"
 )
+_LOOKS = 8  # at a job's own places, before the whole queue is listed
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
 
 
@@ -280,7 +281,7 @@ class FileJobQueue:
     def status(self, job_id: str) -> JobStatus | None:
         """Where the job stands, or None when the queue does not know it."""
         key = self._key(job_id)
-        while True:
+        for _ in range(_LOOKS):
             try:
                 stem = decode_job(key.read_bytes()).file_name.removesuffix(".json")
                 links = key.stat().st_nlink

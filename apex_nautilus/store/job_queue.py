@@ -201,8 +201,10 @@ class PromoteJob(
 
     @property
     def file_name(self) -> str:
-        """``promote_job_<UTC to the nanosecond>_<slot>.json``."""
-        return f"promote_job_{_utc(self.created_ns)}_{check_name(self.slot, 'slot')}.json"
+        """``promote_job_<UTC to the nanosecond>_<slot>_<genome>.json``: a champion and its challenger, or the
+        agents of two runs, may be promoted at one instant."""
+        slot, genome = check_name(self.slot, "slot"), check_name(self.genome_id, "genome")
+        return f"promote_job_{_utc(self.created_ns)}_{slot}_{genome}.json"
 
 
 Job = RecycleJob | PromoteJob

@@ -9,7 +9,7 @@ from support.arena_case import BTC_ID, arena_config, catalog, genome, path, simu
 from apex_nautilus.actors import read_result
 from apex_nautilus.actors.promotion import promotion_job, tell_promotions
 from apex_nautilus.genome import decode
-from apex_nautilus.store import FileJobQueue, PromoteJob, read_all
+from apex_nautilus.store import CatalogLayout, FileJobQueue, PromoteJob, read_all
 
 #: With these a steadily rising market promotes whoever is long.
 EASY = {"decay_psr": 0.0, "min_trades": 5, "window": 20, "promotion_dsr": 0.9}
@@ -61,11 +61,25 @@ def test_what_a_crash_kept_from_the_queue_is_told_at_the_next_start_once(promote
         assert promotions(promoted) == [job]
 
 
-def test_a_challenger_is_told_of_under_its_own_name():
-    fields = {"slot": "btc-1", "role": "shadow", "agent": "shadow-3", "trades": 40, "trials": 2, "dsr": None}
+@pytest.mark.parametrize(("slot", "told"), [("btc-1", "btc-1"), ("", "shadow-3")])
+def test_a_challenger_is_told_of_under_the_slot_that_it_came_for_or_its_own_name(slot, told):
+    fields = {"slot": slot, "role": "shadow", "agent": "shadow-3", "trades": 40, "trials": 2, "dsr": None}
     job = promotion_job(genome(), fields, 7)
-    assert job.slot == "shadow-3"
+    assert job.slot == told
     assert (job.evidence.trades, job.evidence.dsr, job.evidence.sharpe) == (40, None, None)
+
+
+def test_a_champion_and_its_challenger_may_be_promoted_at_one_instant(tmp_path):
+    """So may the champions of two runs, of which the second was begun on what the first left."""
+    queue = FileJobQueue(CatalogLayout(tmp_path))
+    fields = {"slot": "btc-1", "agent": "any", "trades": 40, "trials": 2, "dsr": None}
+    jobs = [
+        promotion_job(one, {**fields, "role": role}, 7)
+        for one, role in ((genome(), "champion"), (genome(side=-1.0), "shadow"), (genome(p=0.7), "champion"))
+    ]
+    assert [queue.put(job) for job in (*jobs, *jobs)] == [True] * 3 + [False] * 3
+    assert [s.job for s in queue.jobs()] == sorted(jobs, key=lambda job: job.job_id)
+    assert all(queue.status(job.job_id).job == job for job in jobs)
 
 
 def test_a_genome_that_is_gone_is_left_out(promoted, tmp_path):
