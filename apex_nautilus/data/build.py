@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_nautilus.data.bars import MINUTES, minutes_of, resample
-from apex_nautilus.data.catalog import bar_types, data_files, load_instrument, read_bars, read_events
+from apex_nautilus.data.catalog import bar_types, data_files, load_instrument
+from apex_nautilus.data.catalog_reader import read_bars, read_events
 from apex_nautilus.data.dataset import (
     BOOK_CLOCKS,
     DEPTH,

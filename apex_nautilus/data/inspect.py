@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apex_nautilus.data.catalog import _span, bar_types, instrument_ids, load_instrument
+from apex_nautilus.data.catalog import bar_types, file_span, instrument_ids, load_instrument
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.data.external import read_external
 from apex_nautilus.data.importers.reports_kept import kept_reports
@@ -198,7 +198,7 @@ def _other(
             for path in sorted(folder.glob("*.parquet")):
                 try:
                     rows += pq.read_metadata(path).num_rows
-                    spans.append(_span(path))
+                    spans.append(file_span(path))
                 except (DataError, pa.ArrowException, OSError) as e:
                     problems.append(Problem(str(path), str(e).removeprefix(f"{path}: ")))
             if spans:

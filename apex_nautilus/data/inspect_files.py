@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apex_nautilus.data.catalog import _folder_name, _readable, _span, merge_streams
+from apex_nautilus.data.catalog import file_span, folder_name, readable
+from apex_nautilus.data.catalog_reader import merge_streams
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.data.inspect_report import Problem
 from apex_nautilus.data.nautilus_tables import (
@@ -41,12 +42,12 @@ def stored_files(
 ) -> list[StoredFile]:
     """Return the files that can be opened and do not overlap, in order of time; the others are added to
     `problems`. Of two that overlap the earlier one is kept."""
-    directory = Path(catalog_path) / "data" / folder / _folder_name(identifier)
+    directory = Path(catalog_path) / "data" / folder / folder_name(identifier)
     found = []
     for path in sorted(directory.glob("*.parquet")):
         try:
-            first, last = _span(path)
-            with _readable(path):
+            first, last = file_span(path)
+            with readable(path):
                 found.append((path, first, last, pq.read_metadata(path).num_rows))
         except DataError as e:
             problems.append(Problem(str(path), _without(path, e)))
@@ -72,7 +73,7 @@ def read_damaged(
     newest = np.iinfo(np.int64).min
     for path, *_ in files:
         try:
-            with _readable(path), pq.ParquetFile(path) as file:
+            with readable(path), pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=CHUNK_ROWS):
                     records = _CONVERT[folder](pa.Table.from_batches([batch]), spec)
                     if records.size == 0:

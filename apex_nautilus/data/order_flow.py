@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apex_nautilus.data.catalog import load_instrument, read_events
+from apex_nautilus.data.catalog import load_instrument
+from apex_nautilus.data.catalog_reader import read_events
 from apex_nautilus.data.errors import DataError
 from apex_nautilus.features import KIND_CLEAR, KIND_TRADE, BookFeatures
 from apex_nautilus.risk import InstrumentSpec

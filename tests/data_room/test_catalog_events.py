@@ -268,7 +268,7 @@ def test_what_is_replaced_goes_only_when_the_new_data_are_in_place(tape, tmp_pat
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr("apex_nautilus.data.catalog.move", full)
+        disk.setattr("apex_nautilus.data.catalog_writer.move", full)
         with pytest.raises(OSError, match="No space"):
             write_events(tmp_path, tape.instrument, shifted(tape, 10**9), replace=True)
     assert (read_all(tmp_path, tape.instrument.id) == before).all()
@@ -440,7 +440,7 @@ def test_a_reading_that_starts_late_begins_with_the_last_clear(tape, tmp_path, m
     clear["kind"], clear["flags"], clear["ts_init_ns"] = KIND_CLEAR, FLAG_LAST, at
     # The book is lost in the middle and comes back whole, as after a break of the sequence.
     events = np.concatenate([first[:cut], clear, ladder.snapshot(at, at, 1), first[cut:]])
-    monkeypatch.setattr("apex_nautilus.data.catalog._ROW_GROUP", 100)
+    monkeypatch.setattr("apex_nautilus.data.catalog_writer._ROW_GROUP", 100)
     with CatalogWriter(tmp_path, tape.instrument, rows_per_file=300) as writer:
         for part in np.array_split(events, 20):
             writer.append(part)
@@ -452,14 +452,15 @@ def test_a_reading_that_starts_late_begins_with_the_last_clear(tape, tmp_path, m
         read += table.num_rows
         return table_to_deltas(table, spec)
 
-    monkeypatch.setattr("apex_nautilus.data.catalog.table_to_deltas", counted)
+    monkeypatch.setattr("apex_nautilus.data.catalog_reader.table_to_deltas", counted)
     times = np.unique(events["ts_init_ns"])
     for start in (times[3], times[times.size // 3], at - 1, at, at + 1, times[-5], times[-1] + 1):
         read = 0
         mine = list(read_events(tmp_path, tape.instrument.id, int(start)))
         needed = read
         with monkeypatch.context() as patch:
-            patch.setattr("apex_nautilus.data.catalog._from_last_clear", lambda files, start: (files, 0))
+            whole_files = "apex_nautilus.data.catalog_reader._from_last_clear"
+            patch.setattr(whole_files, lambda files, start: (files, 0))
             read = 0
             whole = list(read_events(tmp_path, tape.instrument.id, int(start)))
         assert len(mine) == 0 == len(whole) or (np.concatenate(mine) == np.concatenate(whole)).all()

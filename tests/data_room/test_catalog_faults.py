@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import synthetic_capture as sc
 
-from apex_nautilus.data import CatalogWriter, binance_instrument, catalog, import_binance_capture, read_events
+from apex_nautilus.data import CatalogWriter, binance_instrument, import_binance_capture, read_events
+from apex_nautilus.data import catalog_writer as catalog
 
 BTC = "BTCUSDT-PERP.BINANCE"
 
@@ -39,7 +40,7 @@ def capture(path: Path, start: int, trades: int = 400) -> Path:
 
 STEPS = """
 import os, signal, sys
-from apex_nautilus.data import catalog
+from apex_nautilus.data import catalog_writer as catalog
 from apex_nautilus.data.importers import import_binance_capture
 from apex_nautilus.store import atomic
 

@@ -29,7 +29,7 @@ from apex_nautilus.data import (
     write_bars,
     write_events,
 )
-from apex_nautilus.data.catalog import CatalogWriter
+from apex_nautilus.data.catalog_writer import CatalogWriter
 from apex_nautilus.data.external import write_external
 from apex_nautilus.data.inspect_bars import inspect_bars
 from apex_nautilus.data.inspect_page import write_inspect_page

@@ -176,7 +176,7 @@ def test_a_written_batch_does_not_fire_a_stop_below_any_touch(tmp_path):
 
 def test_the_order_of_the_message_would_fire_it(tmp_path, monkeypatch: pytest.MonkeyPatch):
     """The control: without the reordering the same batch fills the stop at 50.0."""
-    monkeypatch.setattr("apex_nautilus.data.catalog.order_batches", lambda events, touches: events)
+    monkeypatch.setattr("apex_nautilus.data.catalog_writer.order_batches", lambda events, touches: events)
     write_events(tmp_path, BTC, RISKY)
     assert deltas_to_table(RISKY, BTC).num_rows == RISKY.size
     assert [float(price) for price in stop_fills(tmp_path)] == [50.0]

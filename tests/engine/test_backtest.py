@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from support.engine_case import BTC, START, wandering_market
 
 from apex_nautilus.cli.apex import main
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import (
     ConfigError,
     Curve,

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from support.engine_case import BTC, Scripted, run_agents, scripted, wandering_market
 
-from apex_nautilus.data import build_dataset, import_freqtrade
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import build_dataset, import_freqtrade, write_events
 from apex_nautilus.data.external import write_external
 from apex_nautilus.engine import nautilus_config, open_engine, run_market
 from apex_nautilus.engine.bar_hub import BarFeed

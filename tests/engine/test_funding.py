@@ -23,7 +23,7 @@ from support.engine_case import (
 )
 from support.plain_case import BUY, SELL, Plain, run_plain, send
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.data.external import write_external
 from apex_nautilus.data.nautilus_tables import to_nautilus_instrument
 from apex_nautilus.engine import Delay, MarketDataError, NetworkConfig

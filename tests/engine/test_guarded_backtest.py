@@ -9,7 +9,7 @@ import pytest
 from support.engine_case import BTC, wandering_market
 from support.rogue import Rogue
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import backtest, load_config, run_backtest
 from apex_nautilus.genome import Genome, encode, sealed
 from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Feature, Node, Platt, Sizing

@@ -15,7 +15,7 @@ from nautilus_trader.model.events import OrderFilled
 from support.engine_case import BTC, MS, START, wandering_market
 from support.plain_case import BUY, SELL, Plain, run_plain, send
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine.funding_rates import FundingPlan, Settlement
 from apex_nautilus.engine.records import FUNDING_TOPIC, FundingPayment
 from apex_nautilus.risk import AgentAccount

@@ -8,7 +8,7 @@ from nautilus_trader.model.data import OrderBookDeltas, TradeTick
 from nautilus_trader.model.instruments import CryptoPerpetual
 from support.engine_case import BTC, START, wandering_market
 
-from apex_nautilus.data.catalog import read_events, write_events
+from apex_nautilus.data import read_events, write_events
 from apex_nautilus.data.nautilus_tables import from_nautilus_instrument, to_nautilus_instrument
 from apex_nautilus.engine import EventDecoder, MarketDataError, batches, data_span, spec_of
 from apex_nautilus.features import FLAG_LAST

@@ -20,7 +20,7 @@ from scipy.stats import kstest, norm
 from support.engine_case import BTC, MS, START, touch_books, wandering_market
 from support.plain_case import BUY, SELL, Plain, amend, cancel, run_plain, send
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import (
     NETWORK_TIMEOUT,
     ConfigError,

@@ -9,7 +9,7 @@ import pytest
 from support.engine_case import BTC, scripted, wandering_market
 from support.network_case import books, network, run, story
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import (
     Delay,
     FeedLink,

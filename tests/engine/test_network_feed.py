@@ -13,7 +13,7 @@ from support.engine_case import BTC, Scripted, ScriptedConfig, wandering_market
 from support.engine_case import run_agents as run_without
 
 import apex_nautilus
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import (
     FeedLink,
     NetworkConfig,

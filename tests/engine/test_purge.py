@@ -6,7 +6,7 @@ import pytest
 from nautilus_trader.model.identifiers import Venue
 from support.engine_case import BTC, scripted, wandering_market
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import (
     NetworkConfig,
     batches,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.engine_case import BTC, MS, START, book_events, run_agents, scripted, wandering_market
 from support.plain_case import BUY, SELL, Plain, amend, cancel, run_plain, send
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import nautilus_config, open_engine
 from apex_nautilus.engine.queue_fill_model import QueuePlace, levels_beyond
 from apex_nautilus.features import EVENT, KIND_TRADE

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.engine_case import BTC, wandering_market
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import ConfigError, load_config, run_backtest
 
 STRATEGY = """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.engine_case import BTC, scripted, touch_books, wandering_market
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import (
     TearsheetKeeper,
     batches,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.engine_case import BTC, touch_books
 
-from apex_nautilus.data.catalog import load_instrument, write_events
+from apex_nautilus.data import load_instrument, write_events
 from apex_nautilus.data.importers.binance_capture import import_binance_capture
 from apex_nautilus.engine import ConfigError, load_config, run_backtest, summary
 from apex_nautilus.genome import Genome, GenomeError, encode, sealed

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from nautilus_trader.model.identifiers import InstrumentId
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import (
     ApexStrategy,
     ApexStrategyConfig,

@@ -7,7 +7,7 @@ from nautilus_trader.common.config import ActorConfig
 from nautilus_trader.model.identifiers import InstrumentId
 
 from apex_nautilus.actors.reconciliation import Balance, reconcile
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import (
     Delay,
     NetworkConfig,

@@ -15,7 +15,7 @@ from nautilus_trader.model.orders import Order
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import NetworkConfig, batches, nautilus_config, open_engine, run_market
 from apex_nautilus.engine.funding_rates import FundingPlan
 from support.engine_case import BTC, MS, START

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from apex_nautilus.data.bars import bar_type_name
-from apex_nautilus.data.catalog import CatalogWriter
+from apex_nautilus.data.catalog_writer import CatalogWriter
 from apex_nautilus.data.errors import ImportRefused
 from apex_nautilus.data.importers.report import ImportReport, RowLedger
 from apex_nautilus.data.importers.reports_kept import keep_report

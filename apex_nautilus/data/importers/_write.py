@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from apex_nautilus.data.catalog import CatalogWriter
+from apex_nautilus.data.catalog_writer import CatalogWriter
 from apex_nautilus.data.importers.report import ImportReport
 from apex_nautilus.data.importers.reports_kept import keep_report
 from apex_nautilus.risk import InstrumentSpec

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from apex_nautilus.data.catalog import CatalogWriter, settle_instrument
+from apex_nautilus.data.catalog import settle_instrument
+from apex_nautilus.data.catalog_writer import CatalogWriter
 from apex_nautilus.data.errors import DataError, ImportRefused
 from apex_nautilus.data.importers._book import Refused, to_units
 from apex_nautilus.data.importers._lines import lines

@@ -27,7 +27,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from apex_nautilus.data.catalog import merge_streams, settle_instrument
+from apex_nautilus.data.catalog import settle_instrument
+from apex_nautilus.data.catalog_reader import merge_streams
 from apex_nautilus.data.errors import DataError, ImportRefused
 from apex_nautilus.data.importers._book import Refused, to_units
 from apex_nautilus.data.importers._write import publish

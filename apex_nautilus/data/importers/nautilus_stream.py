@@ -23,7 +23,8 @@ import numpy as np
 import pyarrow as pa
 from nautilus_trader.model.enums import RecordFlag
 
-from apex_nautilus.data.catalog import CatalogWriter, settle_instrument
+from apex_nautilus.data.catalog import settle_instrument
+from apex_nautilus.data.catalog_writer import CatalogWriter
 from apex_nautilus.data.errors import DataError, ImportRefused
 from apex_nautilus.data.importers._streams import (
     StreamFile,
