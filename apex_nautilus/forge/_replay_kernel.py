@@ -24,7 +24,7 @@ from apex_nautilus.forge._replay_position import (
     open_position,
     plan_position,
 )
-from apex_nautilus.forge._replay_records import EXIT_END, EXIT_MAX_HOLD, EXIT_STOP, REST_NONE
+from apex_nautilus.forge._replay_records import EXIT_END, REST_NONE
 from apex_nautilus.forge.fitness import time_to_target_kernel
 from apex_nautilus.genome import LIMIT, range_kernel
 from apex_nautilus.risk import (
@@ -194,8 +194,6 @@ def advance(
             if kind == 0:
                 state.next_event = max(state.next_event, end + 1)
                 break
-            if state.is_stop_refused != 0 and kind == EXIT_MAX_HOLD:
-                kind = EXIT_STOP
             close_position(market, rules, state, result, trades, event, kind)
             # A row at the very event of the exit may be traded again.
             row = first_row_at_or_after(market.row_event, event, row)

@@ -20,7 +20,14 @@ from apex_nautilus.forge._replay_fills import market_price
 from apex_nautilus.forge._replay_jit import kernel
 from apex_nautilus.forge._replay_position import open_position
 from apex_nautilus.forge._replay_records import REST_CROSSING, REST_NONE, REST_NOTHING_OUT, REST_ORDER_OUT
-from apex_nautilus.risk.entry_policy import CANCEL, CROSS, JOIN, WAIT, passive_choice_kernel
+from apex_nautilus.risk.entry_policy import (
+    CANCEL,
+    CROSS,
+    JOIN,
+    WAIT,
+    is_inside_kernel,
+    passive_choice_kernel,
+)
 from apex_nautilus.risk.order_timeout import NEVER_NS
 
 
@@ -64,16 +71,19 @@ def carry_out(market, state, result, event: int, now_ns: int, latency_ns: int) -
 
 @kernel
 def ask_policy(market, rules, state, result, event: int, is_wanted: bool, latency_ns: int) -> None:
-    """Ask the policy what it wishes on the book of `event`, and take a step towards it."""
+    """Ask the policy what it wishes on the book of `event`, and take a step towards it; `is_wanted` is what
+    the latest row signals."""
     if state.rest == REST_NONE or state.rest == REST_CROSSING:
         return
     now_ns = market.ts_ns[event]
     is_out = state.rest == REST_ORDER_OUT
     if state.wish != CANCEL:
+        bid, ask = market.bid[event], market.ask[event]
         choice = passive_choice_kernel(
-            state.rest_side, market.bid[event], market.ask[event],
-            state.rest_price if is_out else math.nan, now_ns - state.decided_ns,
-            now_ns - state.priced_ns if is_out else 0, is_wanted, rules.reprice_ns, rules.patience_ns,
+            state.rest_side, bid, ask, state.rest_price if is_out else math.nan, now_ns - state.decided_ns,
+            now_ns - state.priced_ns if is_out else 0,
+            is_wanted and is_inside_kernel(bid, ask, state.take_profit, state.stop), rules.reprice_ns,
+            rules.patience_ns,
         )  # fmt: skip
         if choice != WAIT:
             state.wish = choice
@@ -94,32 +104,16 @@ def is_reached(market, state, event: int) -> bool:
 
 
 @kernel
-def place_legs(market, state, event: int) -> None:
-    """Place the legs on the book on which the entry was filled; unlike the decision's, it may be beyond
-    them.
-
-    A stop that is passed already is refused, and the position is closed at the next book. A take-profit that
-    is passed already takes liquidity at once.
-    """
-    touch = market.bid[event] if state.side > 0 else market.ask[event]
-    if (touch - state.stop) * state.side <= 0.0:
-        state.is_stop_refused = 1
-        state.close_event = min(state.close_event, event + 1)
-    elif (touch - state.take_profit) * state.side >= 0.0:
-        state.next_event = event
-
-
-@kernel
 def match(market, rules, state, result, event: int, latency_ns: int) -> None:
     """Let the venue match what rests against the book of `event`."""
     if state.rest == REST_ORDER_OUT and state.is_in_book != 0 and is_reached(market, state, event):
         state.rest = REST_NONE
         result.n_rested += 1
+        # Unlike the decision's, the book of the fill may be beyond a leg: they are checked on it.
         open_position(
-            market, rules, state, state.rest_side, event, market.ts_ns[event], event + 1, state.rest_price,
-            0.0, rules.maker_fee, latency_ns,
+            market, rules, state, state.rest_side, event, market.ts_ns[event], event, state.rest_price, 0.0,
+            rules.maker_fee, latency_ns,
         )  # fmt: skip
-        place_legs(market, state, event)
 
 
 @kernel
@@ -142,10 +136,9 @@ def settle(market, rules, state, result, event: int, last_event: int, latency_ns
             state.rest = REST_NONE
             result.n_crossed += 1
             open_position(
-                market, rules, state, side, event, now_ns, event + 1, price, side * (price - middle),
+                market, rules, state, side, event, now_ns, event, price, side * (price - middle),
                 rules.taker_fee, latency_ns,
             )  # fmt: skip
-            place_legs(market, state, event)
         elif inserts and not is_reached(market, state, event):
             state.is_in_book = 1
         else:

@@ -38,7 +38,6 @@ def open_position(
     state.entry_ts_ns = entry_ts
     state.next_event = first_checked
     state.close_event = close_event
-    state.is_stop_refused = 0
     state.entry_price = price
     state.entry_fee = state.quantity * price * fee
     state.entry_cost = state.quantity * cost

@@ -76,8 +76,7 @@ REST_NONE, REST_ORDER_OUT, REST_NOTHING_OUT, REST_CROSSING = range(4)
 
 #: What one genome carries from one stretch of rows to the next. `side` 0 is flat; `next_event` is the first
 #: path event at which the open position's legs are still to be checked; `close_event` the one at which
-#: max_hold closes it, or, `is_stop_refused`, the one after an entry that was filled beyond its stop. `rest`
-#: says what is out of an entry that is not filled yet (`REST_*`); while it is not
+#: max_hold closes it. `rest` says what is out of an entry that is not filled yet (`REST_*`); while it is not
 #: `REST_NONE`, `next_event` is the next event at which the entry meets the book. `arrives_ns` and `cancel_ns`
 #: are when its order and that order's cancellation reach the venue, `wish` what its policy wants done then.
 STATE = np.dtype(
@@ -88,7 +87,6 @@ STATE = np.dtype(
         ("entry_ts_ns", "i8"),
         ("next_event", "i8"),
         ("close_event", "i8"),
-        ("is_stop_refused", "i8"),
         ("next_row", "i8"),
         ("rest", "i8"),
         ("rest_side", "i8"),

@@ -17,6 +17,7 @@ from ..risk.entry_policy import (
     EXECUTION_AGGRESSIVE,
     JOIN,
     WAIT,
+    is_inside_kernel,
     passive_choice_kernel,
 )
 from . import _contender_records as r
@@ -95,7 +96,7 @@ def wish_now(pit, who, now_ns):
             c.entry_limit if is_out else math.nan,
             now_ns - c.decided_ns,
             now_ns - c.priced_ns if is_out else 0,
-            is_wanted(pit, who),
+            is_wanted(pit, who) and is_inside_kernel(bid, ask, c.take_profit, c.stop),
             rules.reprice_ns,
             rules.patience_ns,
         )

@@ -72,16 +72,14 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
             close(event, market(event, -side, position["quantity"]), "stop", rules["taker_fee"])
         elif side * (closing - position["take_profit"]) >= 0:
             close(event, position["take_profit"], "take_profit", rules["maker_fee"])
-        elif position["refused"]:
-            close(event, market(event, -side, position["quantity"]), "stop", rules["taker_fee"])
         elif arrives_now:
             close(event, market(event, -side, position["quantity"]), "max_hold", rules["taker_fee"])
 
     def legs(event):
-        """Legs placed on a book beyond them: the stop is refused, the take-profit takes."""
+        """Legs placed on a book beyond them: the stop is refused, so it is left; the take-profit takes."""
         side, closing = position["side"], bid[event] if position["side"] > 0 else ask[event]
         if side * (closing - position["stop"]) <= 0:
-            position["refused"] = True
+            close(event, market(event, -side, position["quantity"]), "stop", rules["taker_fee"])
         elif side * (closing - position["take_profit"]) >= 0:
             close(event, market(event, -side, position["quantity"]), "take_profit", rules["taker_fee"])
 
@@ -96,7 +94,6 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
             "stop": order.stop,
             "deadline": at + rules["max_hold_ns"],
             "close_at": None,
-            "refused": False,
             "entry_fee": order.quantity * price * fee_share,
         }
 
@@ -149,7 +146,8 @@ def slow_book_trades(outputs, row_event, ts, bid, ask, depth, rules, rows, capit
             return
         if entry["wish"] != "cancel":
             away = (near(event) - entry["price"]) * entry["order"].side > 0
-            if not wanted:
+            ends = sorted((entry["order"].stop, entry["order"].take_profit))
+            if not wanted or bid[event] <= ends[0] or ask[event] >= ends[1]:
                 entry["wish"] = "cancel"
             elif at - entry["decided"] >= rules["patience_ns"]:
                 entry["wish"] = "cross"

@@ -292,7 +292,8 @@ ENTRIES = [
     ("a fill at the event of that row is first", [1000.0, 999.9, 1000.0], "100", (1, 1000, MAKER, "rested")),
     ("a signal gone as patience ends ends it", [1000.0, 1001, 1002, 1003, 1004, 1005, 1006], "1111100",
      "given_up"),
-    ("filled beyond its stop it leaves next", [1000.0, 980.0, 995, 995], "1111", (1, 1000, MAKER, "rested")),
+    ("filled beyond its stop it leaves at once", [1000.0, 980, 995, 995], "1111", (1, 1000, MAKER, "rested")),
+    ("the end of its bracket is reached first", [1000.0, 1029.9, 999.9, 999.9], "1100", "given_up"),
 ]  # fmt: skip
 
 
@@ -320,8 +321,8 @@ def test_entries_that_rest(prices, wanted, expected):
     assert trade["fees"] == pytest.approx(paid)
     assert (trade["take_profit"], trade["stop"]) == (1030.0, 990.0)  # of the bid at which it was to rest
     if prices[1] < 990.0:
-        # The venue refuses the stop, and the next book is the first to sell on.
-        assert (trade["exit_event"], trade["exit_price"]) == (2, 995.0)
+        # The venue takes no stop that is passed: it is sold on the book of the fill.
+        assert (trade["exit_event"], trade["exit_price"]) == (1, 980.0)
         assert EXIT_KINDS[trade["exit_kind"]] == "stop"
 
 
