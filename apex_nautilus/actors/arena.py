@@ -316,7 +316,10 @@ class ArenaController(Controller):
         if self._desk is not None:
             self._desk.open(now)
         for installed in self.crew.installed():
-            self._bear(installed, now)
+            if installed.epoch == 0 and self.roster.treasury < self.roster.capital:
+                self.crew.send_back(installed)
+            else:
+                self._bear(installed, now)
         self._await_all(self._unanswered(), now)
         self._take_incoming(now)
         if self._settings.ask_for_empty_slots:

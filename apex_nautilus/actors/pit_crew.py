@@ -118,6 +118,10 @@ class PitCrew:
                     found.append(Installed(genome, path, "", 0))
         return found
 
+    def send_back(self, challenger: Installed) -> None:
+        """Put a challenger that there is no money for to those that wait in ``incoming/``."""
+        challenger.path.rename(self._layout.incoming_file(challenger.genome.id))
+
     def _challenger(self, path: Path, instrument_id: str) -> Genome | None:
         """The genome of a challenger's file, or None where the door would not have let it to this place."""
         try:

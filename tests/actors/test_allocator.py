@@ -131,6 +131,24 @@ def test_regret_is_bounded_against_the_best_constant_weights(kind, rate):
     assert best - earned <= math.log(n) / rate + rate * steps / 2
 
 
+def test_a_step_by_hand():
+    """exp(rate gain) and nothing else; less the cost; and what a cap takes away goes to the others."""
+    half, third = [0.5, 0.5], [1 / 3] * 3
+    free = hedge_step(half, [1.0, -1.0], rate=0.1, floor=0.0, cap=1.0)
+    assert free == pytest.approx([0.549834, 0.450166], abs=1e-6)  # 1 / (1 + exp(-0.2))
+    paid = hedge_step(half, [1.0, -1.0], rate=0.1, floor=0.0, cap=1.0, turnover_cost=0.02)
+    assert paid == pytest.approx([0.539915, 0.460085], abs=1e-6)  # 1 / (1 + exp(-0.16))
+    capped = hedge_step(third, [1.0, 0.0, 0.0], rate=2.0, floor=0.05, cap=0.4)
+    assert capped == pytest.approx([0.4, 0.3, 0.3], abs=1e-9)  # 0.787 without the cap
+    # Growth of 1 % in one mark is one deviation, a third of the clip; its twin that lost 1 % the reverse.
+    rules = AllocatorRules(rate=0.3, floor=0.0, cap=1.0, turnover_cost=0.0)
+    allocation = Allocator(rules).step({"a": [0.01], "b": [-0.01]})
+    assert allocation.gains == pytest.approx((1 / 3, -1 / 3))
+    assert allocation.weights == pytest.approx((0.549834, 0.450166), abs=1e-6)
+    assert allocation.multipliers == pytest.approx((1.099668, 0.900332), abs=1e-6)
+    assert allocation.turnover == pytest.approx(0.099668, abs=1e-6)
+
+
 def test_what_would_not_pay_for_its_turnover_does_not_move():
     old = [0.2, 0.3, 0.5]
     small = [0.01, -0.01, 0.0]

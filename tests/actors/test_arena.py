@@ -409,6 +409,20 @@ def test_a_flood_of_challengers_waits_until_the_treasury_can_pay_for_them(tmp_pa
     assert len(list(layout.incoming.iterdir())) == 3
 
 
+def test_challengers_of_an_earlier_run_wait_as_well_where_there_is_no_money_for_them(tmp_path):
+    layout = catalog(tmp_path, champions={"btc-1": genome(side=-1.0)})
+    for k in range(6):
+        one = genome(p=0.55 + k / 100)
+        layout.challengers(BTC_ID).mkdir(parents=True, exist_ok=True)
+        layout.challenger_file(BTC_ID, one.id).write_bytes(encode(one))
+    config = arena_config(layout, {"btc-1": BTC_ID}, capital=CASH / 4, limits=NO_DECAY)
+    simulate(config, {BTC_ID: path(5)}).dispose()
+    result = read_result(tmp_path)
+    assert len(result.agents) == 4
+    assert min(agent.birth.treasury for agent in result.agents.values()) >= 0.0
+    assert len(list(layout.incoming.iterdir())) == 3
+
+
 def test_without_a_worker_the_run_goes_on_and_says_so_once(tmp_path):
     layout = catalog(tmp_path, champions={s: doomed(k) for k, s in enumerate(("btc-1", "btc-2"))})
     slots = {"btc-1": BTC_ID, "btc-2": BTC_ID}
