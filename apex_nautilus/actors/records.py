@@ -238,8 +238,8 @@ class OrderRefusal(Record):
 class Trespass(Record):
     """A command about another's order or position was refused; see `engine.order_guard`.
 
-    `sender` and `owner` are agents, or strategy ids where they are none of ours; `sender` is "" where somebody
-    spoke in the owner's name. `command` is ``submit``, ``amend``, ``cancel`` or ``control``.
+    `sender` and `owner` are agents, or strategy ids where they are none of ours; `sender` is "" where
+    somebody spoke in the owner's name. `command` is ``submit``, ``amend``, ``cancel`` or ``control``.
     """
 
     sender: str
