@@ -16,8 +16,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import numpy as np
 
-from apex_nautilus.data.catalog import load_instrument, read_events
-from apex_nautilus.data.dataset import Dataset, dataset_from_events
+from apex_nautilus.data import Dataset, dataset_from_events, load_instrument, read_events
 from apex_nautilus.data.importers.binance_capture import import_binance_capture
 from apex_nautilus.features import names
 from apex_nautilus.forge.replay import dataset_market, replay
