@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from apex_nautilus.store.atomic import write_atomic
@@ -24,7 +24,8 @@ color: #1c2430 } h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.15
 h3 { font-size: 1rem; margin-bottom: .3rem } p.sub { color: #5b6675; margin-top: .2rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3e7ed; text-align: left; white-space: nowrap }
-td.n { text-align: right } thead th { position: sticky; top: 0; background: #fff } .wide { overflow: auto }
+td.n, th.n { text-align: right } .wide { overflow: auto }
+thead th { position: sticky; top: 0; background: #fff }
 """
 
 
@@ -70,8 +71,9 @@ class Charts:
         )
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, marks: Collection[str] = ()) -> str:
-    """Return a table that scrolls where it is too wide; numbers stand to the right.
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, marks: Collection[str] = ()) -> str:
+    """Return a table that scrolls where it is too wide; numbers, and the heads of their columns, stand to the
+    right.
 
     Parameters
     ----------
@@ -82,13 +84,21 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, marks: Co
     marks
         Texts whose cells carry the text itself as their class, for the page's `style` to colour.
     """
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in headers)
+    rows = list(rows)
+    first = rows[0] if rows else ()
+    head = "".join(
+        f"<th{' class=n' if k < len(first) and _is_number(first[k]) else ''}>{html.escape(h)}</th>"
+        for k, h in enumerate(headers)
+    )
     body = "".join("<tr>" + "".join(_cell(v, marks) for v in row) + "</tr>" for row in rows)
     return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def cell_text(value: object) -> str:
-    """Write a number as people read it: thousands apart, at most four decimals, a dash if not finite."""
+    """Write a number as people read it: thousands apart, at most four decimals (four digits of a small one),
+    a dash if not finite."""
+    if isinstance(value, float) and 0.0 < abs(value) < 0.001:
+        return f"{value:.4g}"
     if isinstance(value, float):
         return f"{value:,.4f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
     if isinstance(value, int) and not isinstance(value, bool):
@@ -96,9 +106,13 @@ def cell_text(value: object) -> str:
     return str(value)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _cell(value: object, marks: Collection[str]) -> str:
     kind = ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if _is_number(value):
         kind = " class=n"
     elif value in marks:
         kind = f" class={value}"

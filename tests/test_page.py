@@ -17,6 +17,8 @@ from apex_nautilus._page import Charts, cell_text, table, write_page
         (1234.5, "1,234.5"),
         (1000.0, "1,000"),
         (0.123456, "0.1235"),
+        (0.0, "0"),
+        (0.00001234567, "1.235e-05"),
         (float("nan"), "–"),
         (float("-inf"), "–"),
         (True, "True"),
@@ -30,7 +32,7 @@ def test_a_number_is_written_as_people_read_it(value, text):
 
 def test_a_table_sets_numbers_right_escapes_text_and_marks_what_is_named():
     shown = table(("a<b",), [(3, "<i>", "fails", "passes")], marks=("fails",))
-    assert "<th>a&lt;b</th>" in shown
+    assert "<th class=n>a&lt;b</th>" in shown
     assert "<td class=n>3</td><td>&lt;i&gt;</td><td class=fails>fails</td><td>passes</td>" in shown
 
 

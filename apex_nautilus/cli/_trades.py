@@ -32,7 +32,7 @@ COST_NOTE = (
     "Spread: from the mid to the touch when an order at market was sent. Slippage: from that touch, the "
     "stop's trigger or the limit to the price of the fill. Positive costs; a dash where a part is not known."
 )
-MORE_TRADES = "`apex ledger trades RUN --csv` gives all of them."
+MORE_TRADES = "All of them: apex ledger trades RUN --csv"
 
 
 def trade_row(fields: Mapping[str, Any]) -> dict[str, Any]:
