@@ -1,15 +1,21 @@
-"""Live: five level changes to a decision, in microseconds; decoding Nautilus's objects is reported apart.
+"""Live: five level changes to a decision and to an order at the venue's client, in microseconds.
 
-What is timed is what the feed hub and the genome strategy do between the arrival of a batch and the
-moment an order would be handed to Nautilus: the batch goes into the ladder, eight features are computed,
-a genome of some forty nodes is evaluated, and the decision (side, Kelly, bracket, quantity) is taken to
-its end on every batch.
+First our part alone: what the feed hub and the genome strategy do between the arrival of a batch and the
+moment an order would be handed to Nautilus. The batch goes into the ladder, eight features are computed, a
+genome of some forty nodes is evaluated, and the decision (side, Kelly, bracket, quantity) is taken to its end
+on every batch; decoding Nautilus's objects is reported apart.
+
+Then the whole way in a Nautilus engine, part by part, beside a strategy of Nautilus's own that sends a market
+order at each batch and decides nothing (`_live_path`).
 """
 
 from __future__ import annotations
 
+import itertools
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -64,33 +70,40 @@ def _objects(batches: list[np.ndarray]) -> list:
     return objects
 
 
+def _spec_and_genome() -> tuple:
+    """The instrument, and a genome of some forty nodes that always signals, so that each decision ends."""
+    from apex_nautilus.genome import Genome, sealed
+    from apex_nautilus.genome.random_trees import random_tree
+    from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Node, Platt
+    from apex_nautilus.risk import InstrumentSpec
+
+    rng = np.random.default_rng(3)
+    spec = InstrumentSpec(
+        id="BTCUSDT-PERP.BINANCE", base="BTC", quote="USDT", price_precision=1, size_precision=3,
+        tick=0.1, lot=0.001, min_qty=0.001, max_qty=120.0, maker_fee=0.0002, taker_fee=0.0005,
+    )  # fmt: skip
+    genome = Genome(
+        instrument_id=spec.id,
+        clock="book",
+        features=FEATURES,
+        signal=Node("max", (random_tree(rng, len(FEATURES), depth=5, full=True), Node(Constant(1.0)))),
+        confidence=random_tree(rng, len(FEATURES), depth=3),
+        calibration=Platt(0.0, 3.0),
+        bracket=Bracket(stop=BpsStop(value=20.0), max_hold_s=60.0),
+    )
+    return spec, sealed(genome)
+
+
 class _Agent:
     """The hot path of one agent, as `FeedHub` and `GenomeStrategy` run it."""
 
     def __init__(self) -> None:
         from apex_nautilus.engine.feed_hub import Feed
-        from apex_nautilus.genome import Genome, compile_genome
-        from apex_nautilus.genome.random_trees import random_tree
-        from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Node, Platt
-        from apex_nautilus.risk import InstrumentSpec, trading_rules
+        from apex_nautilus.genome import compile_genome
+        from apex_nautilus.risk import trading_rules
         from apex_nautilus.strategies._genome_machine import GenomeMachine
 
-        rng = np.random.default_rng(3)
-        spec = InstrumentSpec(
-            id="BTCUSDT-PERP.BINANCE", base="BTC", quote="USDT", price_precision=1, size_precision=3,
-            tick=0.1, lot=0.001, min_qty=0.001, max_qty=120.0, maker_fee=0.0002, taker_fee=0.0005,
-        )  # fmt: skip
-        # max(tree, 1) always signals, so that every decision goes to its end.
-        signal = Node("max", (random_tree(rng, len(FEATURES), depth=5, full=True), Node(Constant(1.0))))
-        genome = Genome(
-            instrument_id=spec.id,
-            clock="book",
-            features=FEATURES,
-            signal=signal,
-            confidence=random_tree(rng, len(FEATURES), depth=3),
-            calibration=Platt(0.0, 3.0),
-            bracket=Bracket(stop=BpsStop(value=20.0), max_hold_s=60.0),
-        )
+        spec, genome = _spec_and_genome()
         self.feed = Feed(FEATURES, price_precision=1, size_precision=3, clock="book", conflate_ms=0)
         rules = trading_rules(genome, spec)
         self.machine = GenomeMachine(compile_genome(genome), rules, self.feed.columns_of(FEATURES))
@@ -198,3 +211,41 @@ def run(quick: bool) -> Iterator[Row]:
         f"attributes of {peer_version('nautilus_trader')}",
         attributes.median / len(some) * 1e6,
     )
+    yield from _whole_way(objects[: n // 2], 3 if quick else 5)
+
+
+def _whole_way(objects: list, repeats: int) -> Iterator[Row]:
+    """Yield p50 and p99 from the callback to the client, and p50 of the parts."""
+    from benchmarks._live_path import PARTS, bare_path, our_path
+
+    spec, genome = _spec_and_genome()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        our_path(folder, spec, genome, objects[:500]), bare_path(folder, spec, objects[:500])
+        rounds = [(our_path(folder, spec, genome, objects), bare_path(folder, spec, objects))
+                  for _ in range(repeats)]  # fmt: skip
+    sent = {(len(ours.rows), len(theirs.rows)) for ours, theirs in rounds}
+    work = f"orders of ours and of the peer's: {', '.join(f'{a:,} and {b:,}' for a, b in sorted(sent))}"
+    work += f" from {len(objects):,} batches (ours begin when their features are warm)"
+    nautilus = f"{peer_version('nautilus_trader')}, bare strategy"
+
+    def between(first: str, last: str, q: float, side: int) -> np.ndarray:
+        return np.array([np.percentile(pair[side].micros(first, last), q) for pair in rounds])
+
+    for q in (50, 99):
+        theirs = float(np.median(between("callback", "client", q, 1)))
+        ours = between("callback", "client", q, 0)
+        yield _row(f"live, callback to order at the client, p{q}", ours, None, work, nautilus, theirs)
+    names = {
+        "features": "decode, ladder, features",
+        "decision": "genome and decision",
+        "order": "making the order, the entry around it",
+        "handover": "our note of it",
+        "client": "guard and Nautilus to the client",
+    }
+    for first, last in itertools.pairwise(PARTS):
+        peer, theirs = "", None
+        if last in ("order", "client"):
+            begin = {"order": ("decision", "handover"), "client": ("handover", "client")}[last]
+            peer, theirs = nautilus, float(np.median(between(*begin, 50, 1)))
+        yield _row(f"of it: {names[last]}, p50", between(first, last, 50, 0), None, work, peer, theirs)

@@ -12,7 +12,9 @@ cancel     sent again until it is no longer wanted (the order is known to be gon
 An answer may be late instead of lost. It then belongs to an id that nobody waits for any more; `answered`
 says so, and whoever keeps the account books what it brings all the same.
 
-`PENDING` is the state of one such wait, the kernels are for compiled loops, `OrderTimeout` is their face.
+`PENDING` is the state of one such wait, the kernels are for compiled loops, `OrderTimeout` is their face. It
+runs their source as it stands: handing a record to compiled code takes microseconds, which is more than all
+else that an entry needs.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def answered_kernel(pending, order_id: int) -> bool:
     """Take an answer; False, and nothing changes, where it is not the one that is waited for."""
     if order_id < 0 or pending.order_id != order_id:
         return False
-    clear_kernel(pending)
+    pending.order_id = -1
+    pending.deadline_ns = NEVER_NS
+    pending.attempts = 0
     return True
 
 
@@ -76,6 +80,22 @@ def expire_kernel(pending, role: int, now_ns: int, entry_retries: int, wanted: b
         return RETRY
     pending.attempts = 0
     return GIVE_UP
+
+
+_clear, _sent, _answered, _expire = (
+    getattr(kernel, "py_func", kernel)
+    for kernel in (clear_kernel, sent_kernel, answered_kernel, expire_kernel)
+)
+
+
+class _Pending:
+    """`PENDING` as an object."""
+
+    __slots__ = PENDING.names or ()
+
+    def __init__(self) -> None:
+        self.timeouts = 0
+        _clear(self)
 
 
 class Role(IntEnum):
@@ -135,8 +155,7 @@ class OrderTimeout:
         self._role = Role(role)
         self._timeout_ns = timeout_ns
         self._entry_retries = entry_retries
-        self._state = np.zeros(1, PENDING)[0]
-        clear_kernel(self._state)
+        self._state = _Pending()
 
     def sent(self, order_id: int, now_ns: int) -> None:
         """Wait for the answer to a command sent now.
@@ -152,11 +171,11 @@ class OrderTimeout:
             raise ValueError(
                 f"OrderTimeout.sent: order {order_id} was sent while {self.order_id} is still waited for"
             )
-        sent_kernel(self._state, order_id, now_ns, self._timeout_ns)
+        _sent(self._state, order_id, now_ns, self._timeout_ns)
 
     def answered(self, order_id: int) -> bool:
         """Take an answer of the venue; False where nobody waits for it any more (it is late)."""
-        return bool(answered_kernel(self._state, order_id))
+        return _answered(self._state, order_id)
 
     def expire(self, now_ns: int, *, wanted: bool) -> Action:
         """Look at the clock.
@@ -167,29 +186,29 @@ class OrderTimeout:
         wanted : bool
             Entry: the signal still holds. Exit: there is a position. Cancel: the order may still rest.
         """
-        return Action(expire_kernel(self._state, self._role, now_ns, self._entry_retries, wanted))
+        return Action(_expire(self._state, self._role, now_ns, self._entry_retries, wanted))
 
     @property
     def is_waiting(self) -> bool:
         """Whether an answer is outstanding."""
-        return int(self._state["order_id"]) >= 0
+        return self._state.order_id >= 0
 
     @property
     def order_id(self) -> int:
         """The command waited for, -1 for none."""
-        return int(self._state["order_id"])
+        return self._state.order_id
 
     @property
     def deadline_ns(self) -> int:
         """When to look at the clock next; `NEVER_NS` while nothing is waited for."""
-        return int(self._state["deadline_ns"])
+        return self._state.deadline_ns
 
     @property
     def attempts(self) -> int:
         """Commands sent for the present purpose."""
-        return int(self._state["attempts"])
+        return self._state.attempts
 
     @property
     def timeouts(self) -> int:
         """Deadlines missed since birth."""
-        return int(self._state["timeouts"])
+        return self._state.timeouts
