@@ -166,7 +166,7 @@ class EntryWork:
             renewed = agent._renewed(self._units / self._scale)
             wanted = renewed is not None
         else:
-            wanted = self._wish != CANCEL and agent._may_go_on() and agent.wants_entry(plan.side)
+            wanted = self._wish != CANCEL and agent._may_go_on() and self._is_wanted()
         action = self._wait.expire(agent.clock.timestamp_ns(), wanted=wanted)
         if action is not Action.RETRY:
             self._end("given_up")
@@ -186,6 +186,13 @@ class EntryWork:
     def _missing_units(self) -> int:
         return self._units - self._units_filled
 
+    def _is_wanted(self) -> bool:
+        """Whether the agent still wants it, and the market is still inside its bracket."""
+        plan, feed = self._plan, self._agent.feed
+        if feed is None or not self._agent.wants_entry(plan.side):
+            return False
+        return is_inside_kernel(feed.bid, feed.ask, plan.take_profit, plan.stop)
+
     def _choose(self) -> int:
         """What the policy wants; `WAIT` where that cannot be done or is done already."""
         agent, plan, feed = self._agent, self._plan, self._agent.feed
@@ -204,8 +211,7 @@ class EntryWork:
                 resting_price=self._price,
                 since_decision_ns=feed.ts_ns - self._decided_ns,
                 since_priced_ns=0 if self.order is None else feed.ts_ns - self._priced_ns,
-                is_wanted=agent.wants_entry(plan.side)
-                and is_inside_kernel(feed.bid, feed.ask, plan.take_profit, plan.stop),
+                is_wanted=self._is_wanted(),
                 take_profit=plan.take_profit,
                 stop=plan.stop,
             )

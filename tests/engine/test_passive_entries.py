@@ -480,3 +480,13 @@ def test_whatever_a_policy_answers_no_entry_is_exceeded(tmp_path_factory, seed, 
         assert sum(agent.entry_ends.values()) == len(agent.asked)
     finally:
         _FACTORIES.pop(f"random-{seed}", None)
+
+
+def test_a_lost_crossing_is_not_sent_again_when_the_market_has_left_the_bracket(tmp_path):
+    """Patience ends at 100 ms; the market order is lost, and at 150 ms the ask is at the take-profit."""
+    agent = resting("001", [LONG], patience_s=0.1)
+    net = network({0: False, 1: False, 2: True, 3: False}, {1: A_CANCEL}, kind="Resting")
+    events = books((0, 60000.0, 60000.1), (150, 60029.9, 60030.0))
+    _, working, positions = run(tmp_path, events, [agent], net)
+    assert (agent.fills, working, positions, agent.timeouts) == ([], [], [], 1)
+    assert agent.entry_ends == {"rested": 0, "crossed": 0, "given_up": 1}
