@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
+from support.bars_case import on_bars
 from support.engine_case import run_agents, scripted, touch_books, wandering_market
+
+from apex_nautilus.data import import_freqtrade
+from apex_nautilus.data.importers.external_funding import import_freqtrade_funding
+from apex_nautilus.engine import load_config, run_backtest
+from apex_nautilus.genome import encode
 
 LONG = (0, 1, 0.5, 60030.0, 59990.0, 60_000)  # row 0, buy 0.5, take-profit, stop, holding time in ms
 
@@ -70,3 +77,35 @@ def test_the_parts_and_the_fees_are_the_implementation_shortfall(fills, legs, tm
         assert first.reference == pytest.approx((bid + ask) / 2)
     assert any(t.slippage > 0.0 for t in agent.trades)
     assert any(t.spread > 0.0 for t in agent.trades)
+
+
+def test_on_recorded_candles_the_parts_the_fees_and_the_funding_make_the_profit(tmp_path, root):
+    data, instrument_id = root / "tests" / "data", "BTCUSDT-PERP.BINANCE"
+    import_freqtrade([data / "BTC_USDT_USDT-5m-futures.feather"], tmp_path / "market")
+    import_freqtrade_funding([data / "BTC_USDT_USDT-8h-funding_rate.feather"], tmp_path / "market")
+    genome = on_bars(instrument_id, "5m", stop_bps=60.0, max_hold_s=16_200.0)
+    (tmp_path / "btc.json").write_bytes(encode(genome))
+    config = {
+        "schema": "apex.backtest/1",
+        "name": "candles",
+        "catalog": "market",
+        "bars": {"path": "5m"},
+        "agents": [{"slot": "btc-1", "instrument_id": instrument_id, "genome": "btc.json"}],
+        "start": "2025-04-02",
+        "end": "2025-04-08",
+    }
+    (tmp_path / "run.json").write_text(json.dumps(config))
+    result = run_backtest(load_config(tmp_path / "run.json"), run_id="run", tearsheet=True)
+    (agent,) = result.agents
+    fills = iter(agent.fills)
+    for trade in agent.trades:
+        parts = []
+        while not parts or parts[-1].position != 0.0:
+            parts.append(next(fills))
+        paper = -math.fsum(f.side * f.quantity * f.reference for f in parts)
+        costs = trade.fees + trade.spread + trade.slippage
+        assert trade.pnl == pytest.approx(paper - costs + trade.funding, abs=1e-6)
+    assert len(agent.trades) > 5
+    assert any(t.funding for t in agent.trades)
+    assert all(t.spread > 0.0 for t in agent.trades)  # of the cost model: half a spread in, at least
+    assert "Monthly Returns" in (result.folder / "tearsheet.html").read_text()
