@@ -93,6 +93,7 @@ def test_on_recorded_candles_the_parts_the_fees_and_the_funding_make_the_profit(
         "agents": [{"slot": "btc-1", "instrument_id": instrument_id, "genome": "btc.json"}],
         "start": "2025-04-02",
         "end": "2025-04-08",
+        "mark_s": 300.0,
     }
     (tmp_path / "run.json").write_text(json.dumps(config))
     result = run_backtest(load_config(tmp_path / "run.json"), run_id="run", tearsheet=True)
