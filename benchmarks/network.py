@@ -1,10 +1,13 @@
 """Six agents on an imperfect network against Nautilus without any strategy, on the same recorded book.
 
-Ours: six `GenomeStrategy` on one feed hub, with equity marks, late and lost commands, late and lost market
-data and fills by place in the queue. The peer: a `BacktestNode` of the same venue, given the same level
-changes and trades, with logging bypassed and nobody subscribed, the least that Nautilus does with such data.
-Both read the same catalog. The second peer is the same engine fed as ours is, one object a batch: what the
-batches gain is not counted there. An event is a level change or a trade.
+Ours: six `GenomeStrategy`, each of another genome, on one feed hub, with equity marks, late and lost
+commands, late and lost market data and fills by place in the queue; then the arena with all that it has
+(controller, marks, Watchtower, allocator, ledger, trade log) and the same six as champions.
+
+The peer: a `BacktestNode` of the same venue, given the same level changes and trades, with logging bypassed
+and nobody subscribed, the least that Nautilus does with such data. The second peer is the same engine fed as
+ours is, one object a batch: what the batches gain is not counted there. All read the same catalog. An event
+is a level change or a trade.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import msgspec
 
 from benchmarks.harness import Row, alternate, peer_version
 
@@ -35,6 +40,20 @@ def _catalog(folder: Path) -> Path:
     return folder / "catalog"
 
 
+def _genomes(catalog: Path) -> list[Path]:
+    """Six genomes of different brackets, beside the catalog; written at the first call."""
+    from apex_nautilus.genome import BpsStop, encode, sealed
+    from apex_nautilus.strategies.genome_strategy import load_genome
+
+    files = [catalog.parent / f"genome-{i}.json" for i in range(_AGENTS)]
+    if not files[-1].exists():
+        first = load_genome(_GENOME)
+        for i, file in enumerate(files):
+            bracket = msgspec.structs.replace(first.bracket, stop=BpsStop(value=8.0 + 0.5 * i))
+            file.write_bytes(encode(sealed(msgspec.structs.replace(first, bracket=bracket))))
+    return files
+
+
 def ours(catalog: Path, *, network: bool = True) -> int:
     """Run six agents; return their fills."""
     from apex_nautilus.engine import BacktestConfig, NetworkConfig, VenueConfig, run_backtest
@@ -45,12 +64,45 @@ def ours(catalog: Path, *, network: bool = True) -> int:
         name="network",
         catalog=str(catalog),
         agents=[
-            AgentConfig(slot=f"a{i}", instrument_id=_INSTRUMENT, genome=str(_GENOME)) for i in range(_AGENTS)
+            AgentConfig(slot=f"a{i}", instrument_id=_INSTRUMENT, genome=str(genome))
+            for i, genome in enumerate(_genomes(catalog))
         ],
         venue=VenueConfig(fills="queue" if network else "touch"),
         network=NetworkConfig(seed=1, loss=0.01) if network else None,
     )
     return sum(len(a.fills) for a in run_backtest(config, write=False).agents)
+
+
+def arena(catalog: Path) -> int:
+    """Run the arena with the six as champions; return their fills."""
+    from apex_nautilus.actors import ArenaRunConfig, SlotConfig, run_arena
+    from apex_nautilus.engine import NetworkConfig, VenueConfig
+    from apex_nautilus.store import CatalogLayout, install
+
+    with tempfile.TemporaryDirectory() as scratch:
+        layout = CatalogLayout(Path(scratch) / "catalog").ensure()
+        for i, genome in enumerate(_genomes(catalog)):
+            install(layout, f"a{i}", genome.read_bytes())
+        config = ArenaRunConfig(
+            schema="apex.arena/1",
+            name="network",
+            market=str(catalog),
+            strategies=str(layout.root),
+            runs=str(Path(scratch) / "runs"),
+            slots=[SlotConfig(slot=f"a{i}", instrument_id=_INSTRUMENT) for i in range(_AGENTS)],
+            venue=VenueConfig(fills="queue"),
+            network=NetworkConfig(seed=1, loss=0.01),
+        )
+        return sum(len(agent.fills) for agent in run_arena(config).agents.values())
+
+
+def _objects(catalog: Path) -> int:
+    """Level changes and trades in the batches that ours are given."""
+    from apex_nautilus.engine import batches
+
+    return sum(
+        len(getattr(item, "deltas", "1")) for chunk in batches(catalog, [_INSTRUMENT]) for item in chunk
+    )
 
 
 def peer_node(catalog: Path) -> int:
@@ -115,50 +167,64 @@ def _peak_mib(contestant: str, catalog: Path) -> float:
 
 
 def run(quick: bool) -> Iterator[Row]:
+    """Yield events a second of six agents and of the arena against both peers, and the peaks of memory."""
     with tempfile.TemporaryDirectory() as folder:
         catalog = _catalog(Path(folder))
         events = peer_node(catalog)
-        fills = ours(catalog)
-        same = f"{events:,} level changes and trades each; ours made {fills} fills"
+        given = _objects(catalog)
+        if given != events:
+            raise RuntimeError(f"ours are given {given} level changes and trades, the peer {events}")
+        made = {"six agents": ours(catalog), "the arena": arena(catalog)}
         repeats = 3 if quick else 7
         contestants: list[Callable[[], object]] = [
             lambda: ours(catalog),
+            lambda: arena(catalog),
             lambda: peer_node(catalog),
             lambda: peer_batches(catalog),
             lambda: ours(catalog, network=False),
         ]
-        late, node, batched, prompt = alternate(*contestants, repeats=repeats, warm=True)
+        late, whole, node, batched, prompt = alternate(*contestants, repeats=repeats, warm=True)
         nautilus = peer_version("nautilus_trader")
-        for peer, timed, goal in (
-            (f"{nautilus} BacktestNode, no strategy", node, _GOAL),
-            (f"{nautilus} engine on whole batches, no strategy", batched, None),
-            ("ours without a network, fills at the touch", prompt, None),
+        bare = f"{nautilus} BacktestNode, no strategy"
+        on_batches = f"{nautilus} engine on whole batches, no strategy"
+        names = {
+            "six agents": "six agents on an imperfect network",
+            "the arena": "the arena with six champions, everything on",
+        }
+        for who, mine, peer, timed, goal in (
+            ("six agents", late, bare, node, _GOAL),
+            ("six agents", late, on_batches, batched, None),
+            ("six agents", late, "ours without a network, fills at the touch", prompt, None),
+            ("the arena", whole, bare, node, _GOAL),
+            ("the arena", whole, on_batches, batched, None),
         ):
-            ratio = timed.median / late.median
+            ratio = timed.median / mine.median
             yield Row(
-                name="six agents on an imperfect network",
+                name=names[who],
                 unit="events/s",
-                ours=events / late.median,
+                ours=events / mine.median,
                 peer=peer,
                 theirs=events / timed.median,
                 ratio=ratio,
                 goal="" if goal is None else f">= {goal:g}x",
                 holds=None if goal is None else ratio >= goal,
-                same_work=same,
+                same_work=f"{events:,} level changes and trades each; {made[who]} fills of {who}",
                 repeats=repeats,
-                spread=late.spread,
+                spread=mine.spread,
             )
-        mine, theirs = _peak_mib("ours", catalog), _peak_mib("peer_node", catalog)
-        yield Row(
-            name="six agents on an imperfect network, peak memory",
-            unit="MiB",
-            ours=mine,
-            peer=f"{nautilus} BacktestNode, no strategy",
-            theirs=theirs,
-            ratio=theirs / mine,
-            goal="",
-            holds=None,
-            same_work=same,
-            repeats=1,
-            spread=None,
-        )
+        theirs = _peak_mib("peer_node", catalog)
+        for who, contestant in (("six agents", "ours"), ("the arena", "arena")):
+            peak = _peak_mib(contestant, catalog)
+            yield Row(
+                name=f"{names[who]}, peak memory",
+                unit="MiB",
+                ours=peak,
+                peer=bare,
+                theirs=theirs,
+                ratio=theirs / peak,
+                goal="",
+                holds=None,
+                same_work=f"{events:,} level changes and trades each",
+                repeats=1,
+                spread=None,
+            )
