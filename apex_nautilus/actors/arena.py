@@ -74,6 +74,7 @@ from apex_nautilus.store import (
     LedgerWriter,
     PromoteJob,
     RecycleJob,
+    SlotOwner,
     StoreError,
     expire,
     fault_point,
@@ -246,6 +247,7 @@ class ArenaController(Controller):
         install_guard(self._trader, self.msgbus, self.cache, self.clock, self._on_refusal)
         self.layout.ensure()
         self._is_live = not isinstance(self.clock, TestClock)
+        self._owner = SlotOwner(self.layout)
         writer = LedgerWriter(self.layout.ledger, config.writer, group_commit=256)
         self._ledger = Journal(writer, must_go_on=self._is_live)
         self._queue = open_queue(config.queue, self.layout)
@@ -275,7 +277,7 @@ class ArenaController(Controller):
         self.msgbus.unsubscribe(topic="events.order.*", handler=self._on_order_event)
         self.msgbus.unsubscribe(topic=f"{FUNDING_TOPIC}.*", handler=self._on_funding)
         if not self._is_open:
-            self._ledger.close()
+            self._let_go()
             return
         now = self.clock.timestamp_ns()
         self._measure(now, forced=True)
@@ -292,13 +294,22 @@ class ArenaController(Controller):
                 mismatches=self.mismatches,
             ),
         )
-        self._ledger.close()
         self._is_open = False
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the ledger; the slots are anybody's from then on."""
+        try:
+            self._ledger.close()
+        finally:
+            self._owner.release()
 
     def abandon(self) -> None:
-        """Let go of the ledger without a last word, where the run ended in an error and was never stopped."""
+        """Let go of ledger and slots without a last word, where the run ended in an error and was never
+        stopped."""
         if self._ledger is not None:
             self._ledger.abandon()
+            self._owner.release()
 
     def _on_open(self, event: TimeEvent) -> None:
         now = self.clock.timestamp_ns()

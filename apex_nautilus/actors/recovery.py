@@ -59,7 +59,8 @@ def recover_arena(
     """
     recover(layout)
     past = read_past(layout, ledger.writer) if past is None else past
-    history, now = past.story, past.last_ns
+    # In the order in which they were written: a clock may have been set back between two starts.
+    history, now = sorted(past.story, key=lambda r: (r.writer, r.seq)), past.last_ns
     written: list[records.Record] = []
     queue = FileJobQueue(layout) if queue is None else queue
     for verdict in _unburied(history):
@@ -119,14 +120,19 @@ def _finish_death(
 ) -> list[records.Record]:
     written: list[records.Record] = []
     instrument_id, slot, genome = verdict["instrument_id"], verdict["slot"], verdict["genome"]
-    asked = any(
-        isinstance(s.job, RecycleJob)
-        and s.job.slot == slot
-        and s.job.terminated_model_id == genome
-        and s.job.created_ns >= verdict["ts_ns"]
+    asked = [
+        s.job.created_ns
         for s in queue.jobs()
+        if isinstance(s.job, RecycleJob) and (s.job.slot, s.job.terminated_model_id) == (slot, genome)
+    ]
+    # By the time of this death, or, where clocks went back, by the number of times it died here.
+    deaths = sum(
+        r.kind == "verdict"
+        and r.fields["verdict"] in _TERMINAL
+        and (r.fields["role"], r.fields["slot"], r.fields["genome"]) == ("champion", slot, genome)
+        for r in history
     )
-    if not asked:
+    if len(asked) < deaths and not any(created_ns >= verdict["ts_ns"] for created_ns in asked):
         job = put_job(
             queue,
             RecycleJob.create(

@@ -21,12 +21,23 @@ import msgspec
 from apex_nautilus.actors.dropped_files import MAX_BYTES
 from apex_nautilus.actors.recovery import recover_arena
 from apex_nautilus.genome import MAX_ARTIFACT_BYTES
-from apex_nautilus.store import CatalogLayout, LedgerWriter, StoreError, check_name, write_atomic
+from apex_nautilus.store import (
+    CatalogLayout,
+    LedgerWriter,
+    SlotOwner,
+    StoreError,
+    check_name,
+    fault_point,
+    write_atomic,
+)
+from apex_nautilus.store.atomic import fsync_directory
 
 __all__ = ["Run", "RunState", "mark_aborted", "open_run", "read_run"]
 
 _FILE = "run.json"
 _LOCK = ".run.lock"
+_MAKING = ".making"
+_MAKING_LOCK = ".making.lock"
 
 
 _SCHEMA = "apex.run/1"
@@ -121,15 +132,37 @@ def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_i
             )
         _bring_in_order(origin)
     root = runs / run_id
-    try:
-        root.mkdir(parents=True)
-    except FileExistsError:
-        raise StoreError(f"{root}: a run of this name exists; choose another --run") from None
-    descriptor = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    state = RunState(run_id=run_id, source=str(origin.root), state="running")
-    _write_state(root, state)
-    layout = CatalogLayout(root)
+    taken = StoreError(f"{root}: a run of this name exists; choose another --run")
+    if root.exists():
+        raise taken
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / _MAKING_LOCK).open("wb") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        for leftover in runs.glob(f".*{_MAKING}"):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a start that was killed
+        # Under another name until it is whole: from half a copy a run must neither begin nor go on.
+        made = runs / f".{run_id}{_MAKING}"
+        made.mkdir()
+        descriptor = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state = RunState(run_id=run_id, source=str(origin.root), state="running")
+            _write_state(made, state)
+            _copy(origin, CatalogLayout(made))
+            fault_point("run.copied")
+            if root.exists():
+                raise taken
+            os.rename(made, root)
+            fsync_directory(runs)
+        except BaseException:
+            os.close(descriptor)
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+    return Run(CatalogLayout(root), state, descriptor)
+
+
+def _copy(origin: CatalogLayout, layout: CatalogLayout) -> None:
+    """Copy the strategies, and what is still asked of the Forge."""
     # What anybody may drop is not to be trusted with a copy of its own kind; the rest was validated.
     shutil.copytree(
         origin.strategies,
@@ -147,7 +180,6 @@ def open_run(source: str | os.PathLike[str], runs: str | os.PathLike[str], run_i
         for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
             if path.name.split(".")[0] not in answered:
                 shutil.copyfile(path, layout.jobs_todo / f"{path.name.split('.')[0]}.json")
-    return Run(layout, state, descriptor)
 
 
 def _copy_dropped(source: Path, target: Path) -> None:
@@ -204,7 +236,7 @@ def mark_aborted(runs: str | os.PathLike[str]) -> list[str]:
             state = read_run(path.parent)
         except StoreError:
             continue  # damaged: who wants to go on from it is told
-        if state is None or state.state != "running":
+        if state is None or state.state != "running" or path.parent.name.endswith(_MAKING):
             continue
         descriptor = os.open(path.parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -221,8 +253,12 @@ def mark_aborted(runs: str | os.PathLike[str]) -> list[str]:
 
 def _bring_in_order(layout: CatalogLayout) -> None:
     layout.ensure()
-    with LedgerWriter(layout.ledger, "arena") as ledger:
-        recover_arena(layout, ledger)
+    owner = SlotOwner(layout)
+    try:
+        with LedgerWriter(layout.ledger, "arena") as ledger:
+            recover_arena(layout, ledger)
+    finally:
+        owner.release()
 
 
 def _write_state(root: Path, state: RunState) -> None:

@@ -46,6 +46,7 @@ from apex_nautilus.store.layout import CatalogLayout, check_name
 from apex_nautilus.store.ledger import LedgerWriter
 from apex_nautilus.store.ledger_reader import LedgerReader, LedgerRecord, iterate_all, read_all, read_ledger
 from apex_nautilus.store.open_queue import open_queue
+from apex_nautilus.store.owner import SlotOwner
 
 __all__ = [
     "CHAMPION_SCHEMA",
@@ -67,6 +68,7 @@ __all__ = [
     "QueueUnavailable",
     "RecoveryReport",
     "RecycleJob",
+    "SlotOwner",
     "StoreError",
     "check_name",
     "clean_temporaries",
