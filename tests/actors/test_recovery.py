@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
-from support.arena_case import BTC_ID, catalog, genome
+from support.arena_case import BTC_ID, ETH_ID, catalog, genome
 
 from apex_nautilus.actors import records
 from apex_nautilus.actors.recovery import recover_arena
@@ -13,6 +14,7 @@ from apex_nautilus.store import (
     FileJobQueue,
     LedgerWriter,
     RecycleJob,
+    install,
     list_champions,
     read_all,
     read_champion,
@@ -55,10 +57,18 @@ def verdict(agent, role, slot, epoch, one, kind="ruin"):
     )
 
 
-def write(layout, *lines):
+def write(layout, *lines, step=1):
+    """One line after the other, `step` nanoseconds apart."""
     with LedgerWriter(layout.ledger, "arena") as ledger:
-        for k, line in enumerate(lines):
-            ledger.append(records.kind_of(line), NOW + k, line)
+        for line in lines:
+            ledger.append(records.kind_of(line), NOW + step * ledger.next_seq, line)
+
+
+def burial(agent, role, slot, epoch, one):
+    numbers = dict.fromkeys(("cash", "fees", "treasury"), 0.0)
+    return records.Burial(
+        agent=agent, role=role, slot=slot, epoch=epoch, genome=one.id, cause="ruin", trades=0, **numbers
+    )
 
 
 def recover(layout):
@@ -90,6 +100,49 @@ def test_a_condemned_champion_is_retired_and_its_successor_asked_for_once(tmp_pa
         assert status.job.seed_dna_from == best.id
     assert recover(layout) == []
     assert len(list(FileJobQueue(layout).jobs())) == 1
+
+
+def test_a_clock_that_was_set_back_kills_nobody_twice(tmp_path):
+    """The burial bears an earlier time than the verdict; it was written after it all the same."""
+    one = genome()
+    layout = catalog(tmp_path, champions={"btc-1": one})
+    who = ("btc-1.e1", "champion", "btc-1", 1, one)
+    write(layout, birth(*who), verdict(*who), burial(*who), step=-(10**9))
+    retire(layout, BTC_ID, "btc-1")
+    assert recover(layout) == []
+    assert list(FileJobQueue(layout).jobs()) == []
+
+
+def test_a_request_from_before_the_clock_was_set_forward_is_the_request(tmp_path):
+    """It bears an earlier time than the verdict that it followed; a second death is asked for on its own."""
+    one = genome()
+    layout = catalog(tmp_path, champions={"btc-1": one})
+    queue = FileJobQueue(layout)
+    queue.put(RecycleJob.create(asset=BTC_ID, slot="btc-1", created_ns=NOW - 99, terminated_model_id=one.id))
+    who = ("btc-1.e1", "champion", "btc-1", 1, one)
+    write(layout, birth(*who), verdict(*who))
+    assert recover(layout) == ["recovery"]
+    assert len(list(queue.jobs())) == 1
+    install(layout, "btc-1", encode(one))
+    again = ("btc-1.e2", "champion", "btc-1", 2, one)
+    write(layout, birth(*again), verdict(*again))
+    assert recover(layout) == ["job", "recovery"]
+    assert len(list(queue.jobs())) == 2
+
+
+def test_agents_of_one_name_in_two_lives_are_not_taken_for_each_other(tmp_path):
+    """After a start with the clock set back, the name's last birth is not the one with the latest time."""
+    mine, other = genome(instrument_id=ETH_ID), genome()
+    layout = catalog(tmp_path, incoming=[])
+    path = layout.challenger_file(ETH_ID, mine.id)
+    path.parent.mkdir(parents=True)
+    write_atomic(path, encode(mine))
+    past, present = (("shadow-1", "shadow", "", 0, one) for one in (other, mine))
+    eth = msgspec.structs.replace(birth(*present), instrument_id=ETH_ID)
+    write(layout, birth(*past), verdict(*past), burial(*past), eth, verdict(*present), step=-(10**9))
+    assert recover(layout) == ["recovery"]
+    assert not path.exists()
+    assert (layout.retired / path.name).exists()
 
 
 def test_the_buried_the_promoted_and_the_successor_are_left_alone(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ from support.arena_case import BTC_ID, catalog, genome
 from apex_nautilus.actors import mark_aborted, open_run, read_run
 from apex_nautilus.actors.intake import Intake
 from apex_nautilus.features import names
-from apex_nautilus.store import FileJobQueue, RecycleJob, StoreError, list_champions
+from apex_nautilus.store import FileJobQueue, RecycleJob, SlotOwner, StoreError, list_champions
 
 
 def test_a_run_copies_the_strategies_and_what_is_still_asked_and_leaves_its_source_alone(tmp_path):
@@ -54,6 +56,57 @@ def test_only_a_run_whose_process_is_gone_is_marked_aborted(tmp_path):
         open_run(alive.layout.root, tmp_path / "runs", "next")
     alive.abort()
     open_run(alive.layout.root, tmp_path / "runs", "next").finish()
+
+
+OPEN = (
+    "import sys; from apex_nautilus.actors import open_run\n"
+    "open_run(sys.argv[1], sys.argv[2], 'one').finish()"
+)
+
+
+@pytest.mark.parametrize("fault", ["atomic.temporary_written@1", "atomic.renamed@1", "run.copied@1"])
+def test_a_start_that_was_killed_leaves_no_run_to_go_on_from(tmp_path, fault):
+    """Half a copy must not be taken for a run, nor for a catalog, and its name is free."""
+    source = catalog(tmp_path / "catalog", champions={"btc-1": genome()})
+    runs = tmp_path / "runs"
+    killed = subprocess.run(
+        [sys.executable, "-c", OPEN, str(source.root), str(runs)],
+        env={**os.environ, "APEX_FAULT": fault},
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode == -9
+    assert [path.name for path in runs.glob("[!.]*")] == []
+    assert mark_aborted(runs) == []
+    run = open_run(source.root, runs, "one")
+    assert len(list_champions(run.layout)) == 1
+    run.finish()
+    assert {path.name for path in runs.iterdir()} == {"one", ".making.lock"}
+
+
+def test_a_start_without_room_for_its_copy_leaves_nothing(tmp_path, monkeypatch):
+    source = catalog(tmp_path / "catalog", champions={"btc-1": genome()})
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", full)
+        with pytest.raises(OSError, match="No space left"):
+            open_run(source.root, tmp_path / "runs", "one")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [".making.lock"]
+    open_run(source.root, tmp_path / "runs", "one").finish()
+
+
+def test_a_run_whose_slots_an_arena_holds_is_not_gone_on_from(tmp_path):
+    source = catalog(tmp_path / "catalog", champions={"btc-1": genome()})
+    first = open_run(source.root, tmp_path / "runs", "one")
+    first.finish()
+    owner = SlotOwner(first.layout)
+    with pytest.raises(StoreError, match="another arena is at work"):
+        open_run(first.layout.root, tmp_path / "runs", "two")
+    owner.release()
+    open_run(first.layout.root, tmp_path / "runs", "two").finish()
 
 
 def test_a_run_needs_a_source_and_a_name_of_its_own(tmp_path):
