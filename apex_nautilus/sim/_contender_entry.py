@@ -73,9 +73,16 @@ def _too_small(pit, who, price):
 
 @kernel
 def is_wanted(pit, who):
-    """Whether the row evaluated last signals the side of the entry, and it was not given up."""
+    """Whether the row evaluated last signals the side of the entry, the touch that is seen lies inside the
+    bracket, and it was not given up."""
     c = pit.contenders[who]
-    return c.wish != CANCEL and signal_side_kernel(pit.rules[who], pit.outputs[who, 0]) == c.side
+    bid = pit.floats[c.memory_at + header.BID]
+    ask = pit.floats[c.memory_at + header.ASK]
+    return (
+        c.wish != CANCEL
+        and signal_side_kernel(pit.rules[who], pit.outputs[who, 0]) == c.side
+        and is_inside_kernel(bid, ask, c.take_profit, c.stop)
+    )
 
 
 @apart
@@ -96,7 +103,7 @@ def wish_now(pit, who, now_ns):
             c.entry_limit if is_out else math.nan,
             now_ns - c.decided_ns,
             now_ns - c.priced_ns if is_out else 0,
-            is_wanted(pit, who) and is_inside_kernel(bid, ask, c.take_profit, c.stop),
+            is_wanted(pit, who),
             rules.reprice_ns,
             rules.patience_ns,
         )
