@@ -32,8 +32,8 @@ from apex_nautilus.store import CatalogLayout, list_champions
 __all__ = ["Change", "Installed", "PitCrew"]
 
 _NS = 1_000_000_000
-_PORTION = 256
-"""Files that one look decides on: some 50 ms, so that a flood delays no order."""
+_PORTION = 64
+"""Files that one look decides on: each is flushed to the disk, and a flood of them must not delay orders."""
 
 
 class Installed(msgspec.Struct, frozen=True):
