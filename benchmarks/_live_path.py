@@ -23,7 +23,7 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
-from apex_nautilus.data.catalog import write_events
+from apex_nautilus.data import write_events
 from apex_nautilus.engine import (
     FeedHub,
     FeedHubConfig,
