@@ -277,8 +277,7 @@ def _nautilus_row(quick: bool) -> Row:
         require_peer("nautilus_trader")
     except MissingPeer as error:
         return missing_row(SPEED_NAME, "rows/s", "nautilus_trader", ">= 1000x", str(error))
-    from apex_nautilus.data import write_events
-    from apex_nautilus.data.dataset import dataset_from_events
+    from apex_nautilus.data import dataset_from_events, write_events
     from apex_nautilus.engine import AgentConfig, BacktestConfig, run_backtest
     from apex_nautilus.forge.replay import dataset_market
     from apex_nautilus.sim import Market, profile

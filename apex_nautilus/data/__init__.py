@@ -10,11 +10,12 @@ is the hash of what went in.
 from __future__ import annotations
 
 from apex_nautilus.data.bars import bar_type_name
+from apex_nautilus.data.book_rows import dataset_from_events
 from apex_nautilus.data.build import build_dataset, dataset_from_bars
 from apex_nautilus.data.catalog import bar_types, instrument_ids, load_instrument
 from apex_nautilus.data.catalog_reader import read_bars, read_events
 from apex_nautilus.data.catalog_writer import CatalogWriter, Written, to_catalog, write_bars, write_events
-from apex_nautilus.data.dataset import Dataset, DatasetCard, dataset_from_events
+from apex_nautilus.data.dataset import Dataset, DatasetCard
 from apex_nautilus.data.errors import DataError, DatasetError, ImportRefused
 from apex_nautilus.data.held_out import Opening, TestPartOpened, open_test_part, openings_by_study
 from apex_nautilus.data.importers import ImportReport, import_binance_capture, import_freqtrade

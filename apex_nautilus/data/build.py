@@ -12,18 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_nautilus.data.bars import MINUTES, minutes_of, resample
+from apex_nautilus.data.book_rows import BookRowsBuilder, EventDigest, definitions_of
 from apex_nautilus.data.catalog import bar_types, data_files, load_instrument
 from apex_nautilus.data.catalog_reader import read_bars, read_events
-from apex_nautilus.data.dataset import (
-    BOOK_CLOCKS,
-    DEPTH,
-    BookRowsBuilder,
-    Dataset,
-    DatasetCard,
-    DatasetWriter,
-    EventDigest,
-    definitions_of,
-)
+from apex_nautilus.data.dataset import BOOK_CLOCKS, DEPTH, Dataset, DatasetCard, DatasetWriter
 from apex_nautilus.data.errors import DatasetError
 from apex_nautilus.data.external_columns import ExternalColumns
 from apex_nautilus.data.nautilus_tables import BARS

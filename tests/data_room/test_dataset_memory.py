@@ -15,7 +15,8 @@ CHILD = '''
 import json, resource, sys
 import numpy as np
 from apex_nautilus.data import Bracket, Dataset
-from apex_nautilus.data.dataset import BookRowsBuilder, DatasetWriter, dataset_from_events
+from apex_nautilus.data.book_rows import BookRowsBuilder, dataset_from_events
+from apex_nautilus.data.dataset import DatasetWriter
 from apex_nautilus.forge import _replay_market
 from apex_nautilus.forge.replay import replay
 from apex_nautilus.genome import compile_trees, constant, pack
@@ -35,7 +36,8 @@ def always():
     from types import SimpleNamespace
     from apex_nautilus.risk import rules_array
     genome = SimpleNamespace(
-        id="always", entry_threshold=0.5, calibration=SimpleNamespace(a=0.0, b=9.0),
+        id="always", entry_threshold=0.5, execution="aggressive",
+        calibration=SimpleNamespace(a=0.0, b=9.0),
         bracket=SimpleNamespace(reward_risk=3.0, max_hold_s=60.0, stop=SimpleNamespace(value=30.0)),
         sizing=SimpleNamespace(
             mode="kelly", kelly_fraction=0.5, stake="risk", max_leverage=10.0, min_qty=None, max_qty=5.0,

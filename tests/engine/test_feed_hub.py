@@ -9,7 +9,7 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.trading.controller import Controller
 from support.engine_case import BTC, run_agents, scripted, wandering_market
 
-from apex_nautilus.data.dataset import dataset_from_events
+from apex_nautilus.data import dataset_from_events
 from apex_nautilus.engine import FeedHub, FeedHubConfig, remove_if_flat, spawn
 from apex_nautilus.engine.feed_hub import Feed, parse_clock
 from apex_nautilus.features import FLAG_LAST, KIND_TRADE, FeatureError
