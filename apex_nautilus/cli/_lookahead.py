@@ -21,15 +21,8 @@ from apex_nautilus.engine import load_config, run_backtest
 from apex_nautilus.engine.config import BACKTEST_SCHEMA
 from apex_nautilus.features import names as feature_names
 from apex_nautilus.forge import ForgeError
-from apex_nautilus.forge.lookahead import (
-    Leak,
-    LookaheadReport,
-    compare_dataset,
-    examine_bars,
-    examine_dataset,
-    examine_events,
-    published_early,
-)
+from apex_nautilus.forge.lookahead import Leak, LookaheadReport, examine_bars, examine_events
+from apex_nautilus.forge.lookahead_dataset import compare_dataset, examine_dataset, published_early
 from apex_nautilus.genome import Genome, load
 
 __all__ = ["examine_backtest", "examine_genome", "is_backtest"]

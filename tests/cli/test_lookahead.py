@@ -15,17 +15,16 @@ from support.engine_case import BTC, wandering_market
 
 from apex_nautilus.cli.apex import main
 from apex_nautilus.data import BARS, Dataset, dataset_from_events, write_bars, write_events
-from apex_nautilus.data.dataset import BookRowsBuilder
+from apex_nautilus.data.book_rows import BookRowsBuilder
 from apex_nautilus.data.external_columns import ExternalColumns
 from apex_nautilus.features import FeatureSpec, batch_book, get, names
 from apex_nautilus.features import registry as features_registry
 from apex_nautilus.features.external import ExternalSeries
 from apex_nautilus.forge import ForgeError
-from apex_nautilus.forge.lookahead import (
+from apex_nautilus.forge.lookahead import examine_bars, examine_events
+from apex_nautilus.forge.lookahead_dataset import (
     compare_dataset,
-    examine_bars,
     examine_dataset,
-    examine_events,
     peeking_columns,
     published_early,
 )
