@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import arena_life
 import kill_sweep
+import msgspec
 import numpy as np
 import pytest
+import worker_beside
+from support.redis_server import serve
+
+from apex_nautilus.store import CatalogLayout, open_queue
 
 pytestmark = pytest.mark.slow
 
-SEEDED = 15
+SEEDED = 10
 NIGHTLY = 200
 
 
@@ -88,3 +93,56 @@ def test_the_checks_find_what_a_recovery_would_have_lost(source, tmp_path, damag
             next(iter(sorted((root / "jobs" / folder).iterdir()))).unlink()
     with pytest.raises(AssertionError, match=r"lost|asked for 0|of nowhere"):
         kill_sweep.check_directories(root, planted)
+
+
+# -- with a real worker beside it ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return worker_beside.prepare(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    yield from serve(tmp_path_factory.mktemp("redis"))
+
+
+def test_arena_and_worker_killed_at_one_moment_are_started_again_and_nothing_is_lost(home, tmp_path):
+    aim = worker_beside.Aim("arena", 1, "arena.asked", both=True, by_name=True)
+    trial = worker_beside.Trial("file", aim)
+    outcome = worker_beside.survive(home, tmp_path, trial, "")
+    assert outcome.was_killed
+    assert outcome.left == "a story"
+    assert outcome.jobs >= 2
+    # And what is looked for can be missed.
+    root = tmp_path / "catalog"
+    queue = open_queue("file", CatalogLayout(root))
+    planted = set(worker_beside.genomes(home / "catalog"))
+    worker_beside.check(root, queue, planted)
+    taken = next((root / "jobs" / "done").glob("recycle*"))
+    answer = msgspec.json.decode(taken.read_bytes())["result"]["genome_id"]
+    for file in worker_beside.genomes(root)[answer]:
+        file.unlink()
+    with pytest.raises(AssertionError, match="lost"):
+        worker_beside.check(root, queue, planted)
+
+
+@pytest.mark.redis
+def test_a_worker_killed_before_its_last_word_to_a_server_is_asked_again(home, tmp_path, server):
+    aim = worker_beside.Aim("worker", 1, "forge.before_complete", by_name=True)
+    outcome = worker_beside.survive(home, tmp_path, worker_beside.Trial("redis", aim), server.url)
+    assert (outcome.was_killed, outcome.left) == (True, "a job in hand")
+
+
+@pytest.mark.nightly
+@pytest.mark.redis
+def test_two_hundred_kills_of_arena_worker_or_both_lose_nothing(home, tmp_path, server):
+    aims = {
+        "file": worker_beside.points(home, tmp_path / "trace-file", "file"),
+        "redis": worker_beside.points(home, tmp_path / "trace-redis", f"{server.url}?name=trace"),
+    }
+    trials = worker_beside.draw(aims, NIGHTLY, np.random.default_rng(7))
+    outcomes = list(worker_beside.sweep(home, tmp_path / "kills", trials, server.url))
+    print("\n" + worker_beside.table(outcomes))
+    assert sum(outcome.was_killed for outcome in outcomes) > 0.9 * NIGHTLY

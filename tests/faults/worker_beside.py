@@ -55,7 +55,19 @@ from apex_nautilus.store import (
     read_ledger,
 )
 
-__all__ = ["Aim", "Outcome", "Trial", "draw", "points", "prepare", "survive", "sweep", "table"]
+__all__ = [
+    "Aim",
+    "Outcome",
+    "Trial",
+    "check",
+    "draw",
+    "genomes",
+    "points",
+    "prepare",
+    "survive",
+    "sweep",
+    "table",
+]
 
 DAY_S = 45.0
 _STUDY = {
@@ -74,13 +86,14 @@ _IDS = re.compile(rb'"id": ?"([0-9a-f]{16})"')
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Where the kill falls: the `count`-th point of the `victim` (``arena``, ``worker``), named `name`; with
-    `both` the other is killed at the same moment."""
+    """Where the kill falls: the `count`-th point of the `victim` (``arena``, ``worker``), which is called
+    `name` (or, `by_name`, the `count`-th of that name); with `both` the other one is killed with it."""
 
     victim: str
     count: int
     name: str
     both: bool = False
+    by_name: bool = False
 
     @property
     def place(self) -> str:
@@ -261,7 +274,7 @@ def _require(holds: bool, what: str) -> None:
         raise AssertionError(what)
 
 
-def _genomes(root: Path) -> dict[str, list[Path]]:
+def genomes(root: Path) -> dict[str, list[Path]]:
     """Files by the id of the genome in them, but for refused ones."""
     found = defaultdict(list)
     for file in sorted((root / "strategies").rglob("*.json")):
@@ -282,7 +295,7 @@ def check(root: Path, queue: JobQueue, planted_ids: set[str]) -> list[JobStatus]
     states = Counter(s.state for s in jobs)
     _require(set(states) <= {"done"}, f"requests were lost or given up: {states}")
     _require(len({s.job.job_id for s in jobs}) == len(jobs), "a request is there twice")
-    files = _genomes(root)
+    files = genomes(root)
     recycled = [s for s in jobs if isinstance(s.job, RecycleJob)]
     answers = [str((s.result or {})["genome_id"]) for s in recycled]
     _require(len(set(answers)) == len(answers), f"two requests, one answer: {answers}")
@@ -366,9 +379,9 @@ def survive(home: Path, folder: Path, trial: Trial, url: str) -> Outcome:
         Saying what does not hold.
     """
     root = _copy(home, folder)
-    planted_ids = set(_genomes(root))
+    planted_ids = set(genomes(root))
     where = "file" if trial.queue == "file" else f"{url}?name={folder.name}"
-    fault = f"*@{trial.aim.count}"
+    fault = f"{trial.aim.name if trial.aim.by_name else '*'}@{trial.aim.count}"
     for_arena, for_worker = (fault, None) if trial.aim.victim == "arena" else (None, fault)
     layout = CatalogLayout(root)
     queue = open_queue(where, layout)
