@@ -190,8 +190,10 @@ def test_runs_that_were_killed_are_told_from_those_that_go_on(place):
         going = {f.check: f for f in runs_and_jobs.check(place)}["runs"]
     assert (going.state, going.found) == ("ok", "going on: six-0001")
     (folder / "run.json").write_text("{")
-    assert states(runs_and_jobs.check(place))["runs"] in ("fail", "ok")
-    assert any(f.state == "fail" for f in runs_and_jobs.check(place))
+    damaged, others = (f for f in runs_and_jobs.check(place) if f.check == "runs")
+    assert (damaged.state, others.state) == ("fail", "ok")
+    assert "six-0001/run.json: not the state of a run" in damaged.found
+    assert damaged.mend.startswith("move it away: mv ")
 
 
 def test_jobs_whose_worker_died_are_told_from_those_in_work(place):
