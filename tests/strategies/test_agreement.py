@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from support.engine_case import BTC, wandering_market
 
-from apex_nautilus.data import load_instrument, read_events, write_events
-from apex_nautilus.data.dataset import dataset_from_events
+from apex_nautilus.data import dataset_from_events, load_instrument, read_events, write_events
 from apex_nautilus.data.importers.binance_capture import import_binance_capture
 from apex_nautilus.engine import AgentConfig, BacktestConfig, run_backtest
 from apex_nautilus.engine.config import VenueConfig
