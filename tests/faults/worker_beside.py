@@ -393,7 +393,7 @@ def survive(home: Path, folder: Path, trial: Trial, url: str) -> Outcome:
         _require(
             died or arena.returncode == 0, f"the arena failed: {(folder / 'arena.log').read_text()[-2000:]}"
         )
-        in_hand = 0
+        in_hand: int | bool = 0
         if died:
             if trial.aim.both:
                 forge.kill()
@@ -411,7 +411,8 @@ def survive(home: Path, folder: Path, trial: Trial, url: str) -> Outcome:
     _require(after[-1].kind == "finish", f"the second day did not end: {after[-1]}")
     jobs = check(root, queue, planted_ids)
     queue.close()
-    left = "a story" if told else "a job in hand" if in_hand or forge.kills else "nothing"
+    in_hand = in_hand or (trial.aim.victim == "worker" and forge.kills)
+    left = "a story" if told else "a job in hand" if in_hand else "nothing"
     return Outcome(trial, died or forge.kills > 0, left, len(jobs))
 
 
