@@ -98,6 +98,7 @@ def both(folder: Path, genome: Genome, costs: BarCosts | None, minutes: int):
         catalog=str(catalog),
         agents=[AgentConfig(slot="a", instrument_id=genome.instrument_id, genome=str(path))],
         bars=BarsConfig(costs=files),
+        funding=False,  # the replay knows none
         mark_s=300.0,
     )
     result = run_backtest(config, write=False)
