@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from apex_nautilus.actors import records
+from apex_nautilus.actors.trade_return import trade_return
 from apex_nautilus.risk import AgentAccount
 from apex_nautilus.store import LedgerError, LedgerRecord
 
@@ -26,7 +27,7 @@ class AgentBook:
     name, instrument_id, strategy_id : str
     account : AgentAccount
     returns : list of float
-        One number a closed trade: profit net of fees and funding, over the cash before it.
+        The `trade_return` of each closed trade.
     is_buried : bool
         Its cash went back to the treasury.
     """
@@ -45,8 +46,7 @@ class AgentBook:
             self._flat_cash = self.account.balance
         self.account.fill(1 if qty > 0.0 else -1, abs(qty), price, fee)
         if self.account.is_flat:
-            before = self._flat_cash
-            self.returns.append((self.account.balance - before) / before if before > 0.0 else 0.0)
+            self.returns.append(trade_return(self._flat_cash, self.account.balance))
 
 
 @dataclass(slots=True)

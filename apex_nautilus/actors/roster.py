@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from apex_nautilus.actors.reconciliation import Balance
+from apex_nautilus.actors.trade_return import trade_return
 from apex_nautilus.genome import Genome
 from apex_nautilus.risk import MAX_MONEY, AgentAccount
 from apex_nautilus.store import StoreError, check_name
@@ -49,7 +50,7 @@ class Agent:
     equities : array of float64
         One number a mark, USD, from mark `first_mark` on; empty once it is gone.
     returns : list of float
-        One number a closed trade: profit net of fees and funding, over the cash before it.
+        The `trade_return` of each closed trade.
     """
 
     name: str
@@ -82,9 +83,7 @@ class Agent:
         self.last_fill_ns = ts_ns
         if not account.is_flat:
             return False
-        self.returns.append(
-            (account.balance - self.flat_cash) / self.flat_cash if self.flat_cash > 0.0 else 0.0
-        )
+        self.returns.append(trade_return(self.flat_cash, account.balance))
         return True
 
     def book_funding(self, amount: float) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
+from apex_nautilus.actors.trade_return import trade_return
 from apex_nautilus.risk import MAX_LEVERAGE
 from apex_nautilus.stats import (
     Moments,
@@ -295,7 +296,7 @@ class Lives:
     """Returns of the closed trades of every agent that a ledger knows, in the order of their births.
 
     Made from the births, fills and funding alone, as the arena's own books are: a trade ends where the
-    position is flat, and returns the change of cash since it was flat before, over that cash.
+    position is flat, and returns (`trade_return`) what changed since it was flat before.
 
     Attributes
     ----------
@@ -320,10 +321,10 @@ class Lives:
         elif line.kind == "funding" and self._is_flat.get(fields["agent"], False):
             self._flat_cash[fields["agent"]] = fields["cash"]
         elif line.kind == "fill" and fields["agent"] in self._of:
-            agent, cash, before = fields["agent"], fields["cash"], self._flat_cash[fields["agent"]]
+            agent, cash = fields["agent"], fields["cash"]
             self._is_flat[agent] = fields["position"] == 0.0
             if self._is_flat[agent]:
-                self._of[agent].append((cash - before) / before if before > 0.0 else 0.0)
+                self._of[agent].append(trade_return(self._flat_cash[agent], cash))
                 self._flat_cash[agent] = cash
 
 
