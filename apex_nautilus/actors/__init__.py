@@ -36,8 +36,9 @@ from apex_nautilus.actors.watchtower import (
 )
 
 if TYPE_CHECKING:
-    from apex_nautilus.actors.arena import ArenaConfig, ArenaController, SlotConfig
+    from apex_nautilus.actors.arena import ArenaController
     from apex_nautilus.actors.arena_backtest import ArenaRunConfig, load_arena_config, run_arena
+    from apex_nautilus.actors.arena_config import ArenaConfig, SlotConfig
     from apex_nautilus.actors.pit_crew import PitCrew
 
 __all__ = [
@@ -77,9 +78,9 @@ __all__ = [
 ]
 
 _LATE = {
-    "ArenaConfig": "arena",
+    "ArenaConfig": "arena_config",
     "ArenaController": "arena",
-    "SlotConfig": "arena",
+    "SlotConfig": "arena_config",
     "ArenaRunConfig": "arena_backtest",
     "load_arena_config": "arena_backtest",
     "run_arena": "arena_backtest",

@@ -5,14 +5,15 @@ It translates. What happens in the engine (fills, the passing of time) becomes n
 of strategies. Everything happens at marks of engine time, in this order:
 
 1. every living agent gets its equity at the touch it would close on;
-2. the ledgers are held against the venue's account;
+2. the ledgers are held against the venue's account (`audit`);
 3. the Watchtower judges; the condemned are told to close;
 4. every minute the allocator moves the weights of the champions, which scale their orders from then on;
 5. agents that are closing and flat are removed: a dead champion's slot is emptied and a replacement asked for
-   (and, if so configured, waited for), a swap's new champion is born;
+   and, if so configured, waited for (`forge_desk`); a swap's new champion is born (`swap_book`);
 6. the Pit Crew takes what was dropped, and says which slots change hands.
 
-A fill is judged at once as well: a ruined agent is told to close before the next event of the market.
+A fill is judged at once as well: a ruined agent is told to close before the next event of the market. All
+that was done stands in the ledger (`journal`), line by line (`agent_lines`, `records`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from typing import Any
 
 import msgspec
 from nautilus_trader.common.component import TestClock
-from nautilus_trader.common.config import ActorConfig
 from nautilus_trader.common.events import TimeEvent
 from nautilus_trader.model.currencies import Currency
 from nautilus_trader.model.events import OrderDenied, OrderFilled, OrderRejected
@@ -31,37 +31,30 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.trading.controller import Controller
 from nautilus_trader.trading.trader import Trader
 
-from apex_nautilus.actors import records
+from apex_nautilus.actors import agent_lines, records
 from apex_nautilus.actors.agent_strategy import AgentStrategy, agent_strategy
 from apex_nautilus.actors.allocation import AllocationDesk
-from apex_nautilus.actors.allocator import ALLOCATION_TOPIC, AllocatorRules
-from apex_nautilus.actors.contest import YEAR_S, ContestRules
+from apex_nautilus.actors.allocator import ALLOCATION_TOPIC
+from apex_nautilus.actors.arena_config import ArenaConfig, check_settings
+from apex_nautilus.actors.audit import Audit
+from apex_nautilus.actors.forge_desk import ForgeDesk
 from apex_nautilus.actors.intake import CLOCKS
 from apex_nautilus.actors.journal import Journal
 from apex_nautilus.actors.past import read_past
 from apex_nautilus.actors.pit_crew import Change, Installed, PitCrew
 from apex_nautilus.actors.promotion import promotion_job, tell_promotions
-from apex_nautilus.actors.reconciliation import reconcile
 from apex_nautilus.actors.recovery import recover_arena
-from apex_nautilus.actors.recycling import (
-    best_genome,
-    live_dsr,
-    pending_slots,
-    put_job,
-    wait_for_answer,
-)
 from apex_nautilus.actors.roster import Agent, Roster, Slot
+from apex_nautilus.actors.swap_book import SwapBook
 from apex_nautilus.actors.touches import Touches
 from apex_nautilus.actors.trade_lines import TradeLines, delay_lines
 from apex_nautilus.actors.watcher import Watcher
-from apex_nautilus.actors.watchtower import Limits, Verdict, Watchtower
+from apex_nautilus.actors.watchtower import Watchtower
 from apex_nautilus.engine import (
     BAR_CLOCKS,
     FUNDING_TOPIC,
-    FundingCoverage,
     FundingPayment,
     Refusal,
-    entry_timers,
     install_guard,
     install_network,
     remove_if_flat,
@@ -72,118 +65,19 @@ from apex_nautilus.features import names as feature_names
 from apex_nautilus.store import (
     CatalogLayout,
     LedgerWriter,
-    PromoteJob,
-    RecycleJob,
     SlotOwner,
     StoreError,
     expire,
     fault_point,
     open_queue,
     retire,
-    swap,
 )
 
-__all__ = ["ArenaConfig", "ArenaController", "SlotConfig", "check_settings"]
+__all__ = ["ArenaController"]
 
 _NS = 1_000_000_000
 _MARKS = "arena-marks"
 _OPEN = "arena-open"
-
-
-class SlotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A slot: its name (letters, digits, ``_``, ``-``) and the instrument it trades."""
-
-    slot: str
-    instrument_id: str
-
-
-class ArenaConfig(ActorConfig, frozen=True, kw_only=True):
-    """Configuration of an `ArenaController`.
-
-    Parameters
-    ----------
-    catalog : str
-        Root of the catalog whose ``strategies/``, ``jobs/`` and ``ledger/`` the arena owns; in a backtest the
-        run's own copy.
-    slots : list of SlotConfig
-        The places for champions.
-    capital : float
-        USD at birth.
-    currency : str
-        Currency of the account.
-    limits : Limits
-        What ends an agent.
-    allocator : AllocatorRules, optional
-        How weights move between the champions; None leaves all multipliers at 1.
-    shrink : bool
-        Shrink Kelly's fraction by the uncertainty of each agent's edge; see `GenomeStrategyConfig`.
-    entry_retries, reprice_s, patience_s : int, float, float
-        Of every agent's entries; see `ApexStrategyConfig`.
-    contest : ContestRules
-        When a challenger takes a slot.
-    mark_s : float
-        Seconds of engine time between two marks.
-    intake_s : float
-        Seconds of engine time between two looks into ``incoming/``; live, a file event shortens it.
-    ledger_mark_s : float
-        Seconds between two marks of an agent that are written to the ledger; all of them are judged.
-    worker_wait_s : float
-        Wall seconds that a recycle job is waited for, engine time standing still; 0 does not wait.
-    ask_for_empty_slots : bool
-        Ask the Forge for genomes for slots that are empty at the start.
-    bars : bool
-        The hubs are fed by bars and not by order books.
-    watch : bool
-        Wake on file events (live). A backtest leaves it off and looks at marks.
-    writer : str
-        Name of the ledger file.
-    queue : str
-        Where the Forge is asked: ``file`` (the catalog's own jobs), or a Redis server, see
-        `store.open_queue`. A backtest asks in the run's own folder.
-    funding : tuple of FundingCoverage
-        What is known of the traded perpetuals' funding; written down when the arena opens.
-    """
-
-    catalog: str
-    slots: list[SlotConfig]
-    capital: float = 200.0
-    currency: str = "USDT"
-    limits: Limits = Limits()
-    allocator: AllocatorRules | None = AllocatorRules()
-    shrink: bool = False
-    entry_retries: int = 2
-    reprice_s: float = 1.0
-    patience_s: float = 10.0
-    contest: ContestRules = ContestRules()
-    mark_s: float = 1.0
-    intake_s: float = 5.0
-    ledger_mark_s: float = 60.0
-    worker_wait_s: float = 0.0
-    ask_for_empty_slots: bool = False
-    bars: bool = False
-    watch: bool = False
-    writer: str = "arena"
-    queue: str = "file"
-    funding: tuple[FundingCoverage, ...] = ()
-
-
-def check_settings(config: ArenaConfig) -> None:
-    """Raise ValueError, naming the field, where a number of `config` is not possible."""
-    for name in ("mark_s", "intake_s", "ledger_mark_s"):
-        value = getattr(config, name)
-        if not 0.001 <= value <= YEAR_S:
-            raise ValueError(f"{name}: must be in [0.001, {YEAR_S:.0f}] seconds, got {value!r}")
-    if not 0.0 <= config.worker_wait_s <= YEAR_S:
-        raise ValueError(f"worker_wait_s: must be in [0, {YEAR_S:.0f}] seconds, got {config.worker_wait_s!r}")
-    entry_timers(config.entry_retries, config.reprice_s, config.patience_s)
-
-
-class _Swap:
-    """A slot's change under way: the challenger, the outgoing champion (None for an empty slot) and why."""
-
-    def __init__(self, change: Change, outgoing: Agent | None):
-        self.change = change
-        self.outgoing = outgoing
 
 
 class ArenaController(Controller):
@@ -217,20 +111,14 @@ class ArenaController(Controller):
         self.watchtower = Watchtower(config.limits)
         self._desk = None if config.allocator is None else AllocationDesk(config.allocator)
         self.load_micros: list[float] = []
-        self.mismatches = 0
         self._touches = Touches(on_bars=config.bars)
         self._strategies: dict[str, AgentStrategy] = {}
-        self._swaps: dict[str, _Swap] = {}
+        self._swaps = SwapBook(self.layout)
         self._condemned: list[Agent] = []
         self._marks = 0
-        self._agrees = True
-        self._worker_answers = True
         self._next_intake_ns = 0
         self._next_ledger_ns = 0
-        self._live_dsr: dict[str, float] = {}
         self._told_stuck: dict[str, str] = {}
-        self._asked: dict[str, RecycleJob] = {}
-        self._told: set[str] = set()
         self._disk_trouble = ""
         self._is_live = False
         self._ledger: Any = None  # a Journal from the start on
@@ -250,16 +138,29 @@ class ArenaController(Controller):
         self._owner = SlotOwner(self.layout)
         writer = LedgerWriter(self.layout.ledger, config.writer, group_commit=256)
         self._ledger = Journal(writer, must_go_on=self._is_live)
-        self._queue = open_queue(config.queue, self.layout)
+        queue = open_queue(config.queue, self.layout)
         past = read_past(self.layout, config.writer)
-        recover_arena(self.layout, writer, self._queue, past=past)
-        tell_promotions(self.layout, self._queue, past.story)
-        self._live_dsr = live_dsr(past.story)
+        recover_arena(self.layout, writer, queue, past=past)
+        tell_promotions(self.layout, queue, past.story)
+        self._forge = ForgeDesk(
+            self.layout,
+            queue,
+            self.roster,
+            past.story,
+            write=lambda now, line: self._write(now, line, flush=True),
+            log=self.log,
+            wait_s=config.worker_wait_s,
+            must_go_on=self._is_live,
+        )
         self.watchtower.restore(past.lives)
-        self._told = {line.fields["job"] for line in past.story if line.kind == "job_end"}
         self._trades = TradeLines(self.msgbus, lambda line: self._write(self.clock.timestamp_ns(), line))
         self._specs = {i: self._spec(i) for i in self.roster.instruments}
-        self._currency = Currency.from_str(config.currency)
+        self.audit = Audit(
+            self.cache,
+            self.roster,
+            Currency.from_str(config.currency),
+            lots={i: spec.lot for i, spec in self._specs.items()},
+        )
         self.msgbus.subscribe(topic="events.order.*", handler=self._on_order_event)
         self.msgbus.subscribe(topic=f"{FUNDING_TOPIC}.*", handler=self._on_funding)
         if config.watch:
@@ -287,11 +188,11 @@ class ArenaController(Controller):
         self._write(
             now,
             records.Finish(
-                account_cash=self._account_cash(),
+                account_cash=self.audit.account_cash(),
                 treasury=self.roster.treasury,
                 ledger_cash=self.roster.treasury + sum(a.account.balance for a in agents),
                 marks=self._marks,
-                mismatches=self.mismatches,
+                mismatches=self.audit.mismatches,
             ),
         )
         self._is_open = False
@@ -315,12 +216,9 @@ class ArenaController(Controller):
         now = self.clock.timestamp_ns()
         for instrument_id in self.roster.instruments:
             self._touches.subscribe(self.msgbus, InstrumentId.from_str(instrument_id))
-        self.roster.treasury = self._account_cash()
-        self._write(
-            now,
-            records.Opening(account_cash=self.roster.treasury, slots=tuple(self.roster.slots)),
-            flush=True,
-        )
+        self.roster.treasury = self.audit.account_cash()
+        opening = records.Opening(account_cash=self.roster.treasury, slots=tuple(self.roster.slots))
+        self._write(now, opening, flush=True)
         for line in self._settings.funding:
             self._write(now, records.FundingRates(**msgspec.structs.asdict(line)))
         self._is_open = True
@@ -331,63 +229,22 @@ class ArenaController(Controller):
                 self.crew.send_back(installed)
             else:
                 self._bear(installed, now)
-        self._await_all(self._unanswered(), now)
+        for job in self._forge.unanswered():
+            self._forge.wait(job, now)
         self._take_incoming(now)
         if self._settings.ask_for_empty_slots:
-            asked = [self._ask_forge(slot, None, now) for slot in self._forsaken_slots()]
-            if self._await_all(asked, now):
+            asked = [self._forge.ask(slot, now) for slot in self._forge.forsaken_slots()]
+            for job in asked:
+                self._forge.wait(job, now)
+            if asked:
                 self._take_incoming(now)
-
-    def _forsaken_slots(self) -> list[Slot]:
-        """Empty slots that no challenger will fill and no request is open for."""
-        waiting = pending_slots(self._queue)
-        empty = [s for s in self.roster.slots.values() if self.roster.champion_of(s.name) is None]
-        names = {slot.name for slot in empty}
-        coming = [(a.instrument_id, a.slot if a.slot in names else "") for a in self.roster.shadows()]
-        forsaken = []
-        for slot in empty:
-            for claim in ((slot.instrument_id, slot.name), (slot.instrument_id, "")):
-                if claim in coming:
-                    coming.remove(claim)
-                    break
-            else:
-                if slot.name not in waiting:
-                    forsaken.append(slot)
-        return forsaken
-
-    def _unanswered(self) -> list[RecycleJob]:
-        """Requests of this arena's slots, made before it opened, whose end it never wrote down. A worker may
-        have answered already: when it did must not show."""
-        jobs = [s.job for s in self._queue.jobs()]
-        jobs = [j for j in jobs if isinstance(j, RecycleJob) and j.slot in self.roster.slots]
-        return sorted((j for j in jobs if j.job_id not in self._told), key=lambda j: (j.created_ns, j.job_id))
-
-    def _await_all(self, jobs: list[RecycleJob], now: int) -> bool:
-        """Wait for each of `jobs`, as configured; return whether there was any."""
-        for job in jobs:
-            self._await_forge(job, now)
-        return bool(jobs)
 
     # ---------------------------------------------------------------- events
 
     def _on_refusal(self, refusal: Refusal) -> None:
         """The guard refused a command about another's order: keep it, where the ledger is open."""
-        if not self._is_open:
-            return
-        names = {"": ""}
-        for strategy_id in (refusal.sender, refusal.owner):
-            agent = self.roster.of_strategy(strategy_id)
-            names[strategy_id] = strategy_id if agent is None else agent.name
-        self._write(
-            refusal.ts_ns,
-            records.Trespass(
-                sender=names[refusal.sender],
-                owner=names[refusal.owner],
-                command=refusal.command,
-                order=refusal.order,
-                reason=refusal.reason,
-            ),
-        )
+        if self._is_open:
+            self._write(refusal.ts_ns, agent_lines.trespass(refusal, self.roster))
 
     def _on_order_event(self, event: Any) -> None:
         if not isinstance(event, OrderFilled | OrderDenied | OrderRejected):
@@ -404,18 +261,7 @@ class ArenaController(Controller):
         qty = float(event.last_qty.as_decimal()) * (1.0 if event.is_buy else -1.0)
         price, fee = float(event.last_px.as_decimal()), float(event.commission.as_decimal())
         agent.book_fill(qty, price, fee, now)
-        self._write(
-            now,
-            records.Fill(
-                agent=agent.name,
-                order=order,
-                qty=qty,
-                price=price,
-                fee=fee,
-                position=agent.account.position,
-                cash=agent.account.balance,
-            ),
-        )
+        self._write(now, agent_lines.fill(agent, order, qty, price, fee))
         self._judge_at_once(agent, now)
 
     def _on_funding(self, payment: FundingPayment) -> None:
@@ -423,18 +269,7 @@ class ArenaController(Controller):
         if agent is None:
             return  # not ours: the account has it, and the next reconciliation says so
         agent.book_funding(payment.amount)
-        self._write(
-            payment.ts_ns,
-            records.Funding(
-                agent=agent.name,
-                instrument_id=payment.instrument_id,
-                position=payment.quantity,
-                mark=payment.mark,
-                rate=payment.rate,
-                amount=payment.amount,
-                cash=agent.account.balance,
-            ),
-        )
+        self._write(payment.ts_ns, agent_lines.funding(agent, payment))
         self._judge_at_once(agent, payment.ts_ns)
 
     def _judge_at_once(self, agent: Agent, now: int) -> None:
@@ -485,7 +320,7 @@ class ArenaController(Controller):
             self._take_incoming(now)
         busy = {
             a.slot for a in self.roster.living() if a.role == "champion" and a.closing
-        } | self._swaps.keys()
+        } | self._swaps.slots
         for change in self.crew.changes(now, busy=busy):
             self._begin(change, now)
 
@@ -502,16 +337,7 @@ class ArenaController(Controller):
             if not forced:
                 agent.equities.append(equity)
             if written:
-                self._write(
-                    now,
-                    records.Mark(
-                        agent=agent.name,
-                        cash=agent.account.balance,
-                        equity=equity,
-                        position=agent.account.position,
-                        trades=len(agent.returns),
-                    ),
-                )
+                self._write(now, agent_lines.mark(agent, equity))
         return equities
 
     def _equity(self, agent: Agent) -> float:
@@ -519,41 +345,17 @@ class ArenaController(Controller):
         return agent.account.equity(bid, ask)
 
     def _reconcile(self, now: int) -> None:
-        comparison = reconcile(
-            self._account_cash(),
-            self.roster.treasury,
-            (a.balance for a in self.roster.living()),
-            self._venue_positions(),
-            lots={i: spec.lot for i, spec in self._specs.items()},
-        )
-        if comparison.agrees == self._agrees:
+        line = self.audit.look()
+        if line is None:
             return
-        self._agrees = comparison.agrees
-        if comparison.agrees:
-            self._write(
-                now,
-                records.Reconciled(account_cash=comparison.account_cash, ledger_cash=comparison.ledger_cash),
-                flush=True,
-            )
-        else:
-            self.mismatches += 1
-            self._write(
-                now,
-                records.Mismatch(
-                    account_cash=comparison.account_cash,
-                    ledger_cash=comparison.ledger_cash,
-                    differences=comparison.differences,
-                ),
-                flush=True,
-            )
-            self.log.error(
-                f"Entries stopped, ledgers and account differ: {'; '.join(comparison.differences)}"
-            )
+        self._write(now, line, flush=True)
+        if isinstance(line, records.Mismatch):
+            self.log.error(f"Entries stopped, ledgers and account differ: {'; '.join(line.differences)}")
         self._gate()
 
     def _gate(self) -> None:
         """Let the agents enter or stop them: not while the books differ or the ledger cannot be written."""
-        is_halted = not self._agrees or self._ledger.is_failing
+        is_halted = not self.audit.agrees or self._ledger.is_failing
         for agent in self.roster.living():
             if not agent.closing:
                 self._strategies[agent.name].are_entries_halted = is_halted
@@ -564,19 +366,6 @@ class ArenaController(Controller):
         elif self._disk_trouble and not trouble:
             self.log.info("Disk: all is written again")
         self._disk_trouble = trouble.partition(";")[0]
-
-    def _account_cash(self) -> float:
-        venue = InstrumentId.from_str(self.roster.instruments[0]).venue
-        account = self.cache.account_for_venue(venue)
-        balance = None if account is None else account.balance_total(self._currency)
-        return math.nan if balance is None else balance.as_double()
-
-    def _venue_positions(self) -> dict[str, float]:
-        held: dict[str, float] = {}
-        for position in self.cache.positions_open():
-            key = position.instrument_id.value
-            held[key] = held.get(key, 0.0) + float(position.signed_decimal_qty())
-        return held
 
     def _spec(self, instrument_id: str) -> Any:
         instrument = self.cache.instrument(InstrumentId.from_str(instrument_id))
@@ -605,18 +394,19 @@ class ArenaController(Controller):
             agent.name, equity, agent.capital, smallest, self._strategies[agent.name].max_leverage
         )
         if math.isfinite(verdict.dsr):
-            self._live_dsr[agent.genome.id] = verdict.dsr
+            self._forge.live_dsr[agent.genome.id] = verdict.dsr
         promoted = verdict.kind == "promote" and not agent.is_promoted
         if promoted:
             agent.is_promoted = True
         if verdict.is_terminal:
             agent.closing = verdict.kind
         if promoted or verdict.is_terminal:
-            line = self._verdict_line(agent, verdict, bid if agent.account.position > 0.0 else ask)
+            touch = bid if agent.account.position > 0.0 else ask
+            line = agent_lines.verdict(agent, verdict, self._settings.limits, touch)
             self._write(now, line, flush=True)
             fault_point("arena.verdict")
             if promoted:
-                self._tell_promotion(promotion_job(agent.genome, msgspec.structs.asdict(line), now))
+                self._forge.tell(promotion_job(agent.genome, msgspec.structs.asdict(line), now))
                 fault_point("arena.promoted")
         return verdict.is_terminal
 
@@ -627,47 +417,6 @@ class ArenaController(Controller):
             if agent.closing:
                 self.watchtower.count(agent.name)
         agent.judged_trades = len(agent.returns)
-
-    def _tell_promotion(self, job: PromoteJob) -> None:
-        try:
-            self._queue.put(job)
-        except (OSError, StoreError) as error:
-            if not self._is_live:
-                raise
-            self.log.error(f"The Forge was not told of {job.genome_id} ({error}); the next start tells it")
-
-    def _verdict_line(self, agent: Agent, verdict: Verdict, touch: float) -> records.VerdictLine:
-        limits = self._settings.limits
-        return records.VerdictLine(
-            agent=agent.name,
-            role=agent.role,
-            slot=agent.slot,
-            epoch=agent.epoch,
-            genome=agent.genome.id,
-            verdict=verdict.kind,
-            reason=verdict.reason,
-            equity=verdict.equity,
-            capital=verdict.capital,
-            floor=verdict.floor,
-            smallest_notional=verdict.smallest_notional,
-            trades=verdict.trades,
-            sharpe=verdict.sharpe,
-            psr=verdict.psr,
-            dsr=verdict.dsr,
-            trials=verdict.trials,
-            trials_variance=verdict.trials_variance,
-            judged=verdict.judged,
-            skew=verdict.skew,
-            kurtosis=verdict.kurtosis,
-            benchmark=verdict.benchmark,
-            cash=agent.account.balance,
-            position=agent.account.position,
-            touch=touch,
-            max_leverage=verdict.max_leverage,
-            decay_psr=limits.decay_psr,
-            decay_dsr=limits.decay_dsr,
-            promotion_dsr=limits.promotion_dsr,
-        )
 
     def _allocate(self, now: int) -> None:
         """Let the weights move when they are due, and the sizes with them."""
@@ -684,13 +433,14 @@ class ArenaController(Controller):
 
     def _bear(self, installed: Installed, now: int) -> None:
         champion = installed.epoch > 0
+        size_precision = self._specs[installed.genome.instrument_id].size_precision
         agent = self.roster.bear(
             "champion" if champion else "shadow",
             slot=installed.slot if champion else self.crew.wanted_slot(installed.genome),
             epoch=installed.epoch,
             genome=installed.genome,
             path=installed.path,
-            size_precision=self._specs[installed.genome.instrument_id].size_precision,
+            size_precision=size_precision,
             ts_ns=now,
             mark=self._marks,
         )
@@ -703,37 +453,25 @@ class ArenaController(Controller):
             reprice_s=settings.reprice_s,
             patience_s=settings.patience_s,
         )
-        strategy.are_entries_halted = not self._agrees or self._ledger.is_failing
+        strategy.are_entries_halted = not self.audit.agrees or self._ledger.is_failing
         self._strategies[agent.name] = strategy
         self.roster.bind(agent, strategy.id.value)
         self._trades.follow(agent, strategy.id.value)
-        self._write(
-            now,
-            records.Birth(
-                agent=agent.name,
-                role=agent.role,
-                slot=agent.slot,
-                epoch=agent.epoch,
-                instrument_id=agent.instrument_id,
-                genome=agent.genome.id,
-                strategy_id=strategy.id.value,
-                capital=agent.capital,
-                treasury=self.roster.treasury,
-                size_precision=self._specs[agent.instrument_id].size_precision,
-            ),
-            flush=True,
+        line = agent_lines.birth(
+            agent, strategy.id.value, treasury=self.roster.treasury, size_precision=size_precision
         )
+        self._write(now, line, flush=True)
         spawn(self, strategy)
 
     def _bury_the_flat(self, now: int) -> None:
         for agent in self.roster.living():
             if agent.closing and self._is_removed(agent):
                 self._bury(agent, now)
-        for slot, under_way in list(self._swaps.items()):
-            outgoing = under_way.outgoing
-            if under_way.change.challenger.is_gone and (outgoing is None or outgoing.is_gone):
-                self._finish_swap(slot, under_way, now)
-                del self._swaps[slot]
+        for slot in self._swaps.ready():
+            line, champion = self._swaps.finish(slot)
+            self._write(now, line, flush=True)
+            fault_point("arena.swapped")
+            self._bear(champion, now)
 
     def _is_removed(self, agent: Agent) -> bool:
         """Take the strategy of a closing agent out of the node once it is flat; whether it is out."""
@@ -751,79 +489,18 @@ class ArenaController(Controller):
         dead = agent.closing != "swap"
         job = None
         if dead and agent.role == "champion":
-            job = self._asked.get(agent.name)
-            if job is None:
-                job = self._asked[agent.name] = self._ask_forge(self.roster.slots[agent.slot], agent, now)
+            job = self._forge.ask_for_successor(agent, now)
             fault_point("arena.asked")
             if agent.path.exists():
                 retire(self.layout, agent.instrument_id, agent.slot)
         elif dead and agent.path.exists():
             expire(self.layout, agent.path)
         fault_point("arena.retired")
-        self._asked.pop(agent.name, None)
         self.roster.bury(agent)
-        self._write(
-            now,
-            records.Burial(
-                agent=agent.name,
-                role=agent.role,
-                slot=agent.slot,
-                epoch=agent.epoch,
-                genome=agent.genome.id,
-                cause=agent.closing,
-                cash=agent.account.balance,
-                fees=agent.account.fees,
-                trades=len(agent.returns),
-                treasury=self.roster.treasury,
-                funding=agent.account.funding,
-            ),
-            flush=True,
-        )
+        self._write(now, agent_lines.burial(agent, treasury=self.roster.treasury), flush=True)
         fault_point("arena.buried")
-        if job is not None:
-            self._await_forge(job, now)
-
-    def _ask_forge(self, slot: Slot, agent: Agent | None, now: int) -> RecycleJob:
-        terminated = None if agent is None else agent.genome.id
-        job = RecycleJob.create(
-            asset=slot.instrument_id,
-            slot=slot.name,
-            created_ns=now,
-            terminated_model_id=terminated,
-            seed_dna_from=best_genome(self.layout, slot.instrument_id, self._live_dsr, default=terminated),
-        )
-        job = put_job(self._queue, job)
-        self._write(
-            now,
-            records.Job(
-                job=job.job_id,
-                slot=job.slot,
-                asset=job.asset,
-                terminated=job.terminated_model_id or "",
-                seed=job.seed_dna_from or "",
-                created_ns=job.created_ns,
-            ),
-            flush=True,
-        )
-        return job
-
-    def _await_forge(self, job: RecycleJob, now: int) -> None:
-        wait_s = self._settings.worker_wait_s
-        if wait_s == 0.0 or not self._worker_answers:
-            return
-        state = wait_for_answer(self._queue, job.job_id, wait_s)
-        answered = state in ("done", "failed")
-        self._write(
-            now, records.JobEnd(job=job.job_id, status=state if answered else "unanswered"), flush=True
-        )
-        if answered:
+        if job is not None and self._forge.wait(job, now):
             self._next_intake_ns = 0  # the answer is taken at this very mark
-        else:
-            self._worker_answers = False
-            self.log.warning(
-                f"No worker answered {job.job_id} within {wait_s:g} s; jobs are not waited for any more. "
-                "Start one with: apex-forge worker"
-            )
 
     # ---------------------------------------------------------------- challengers
 
@@ -853,52 +530,16 @@ class ArenaController(Controller):
         challenger = change.challenger
         if change.action == "expire":
             challenger.closing = "expired"
-            self._write(
-                now,
-                records.Expiry(
-                    agent=challenger.name, genome=challenger.genome.id, reason=change.outcome.reason
-                ),
-                flush=True,
-            )
+            self._write(now, agent_lines.expiry(challenger, change.outcome.reason), flush=True)
             self._strategies[challenger.name].retire("expired")
             return
         outgoing = self.roster.champion_of(change.slot)
-        self._swaps[change.slot] = _Swap(change, outgoing)
-        self._write(
-            now,
-            records.SwapBegin(
-                slot=change.slot,
-                epoch=0 if outgoing is None else outgoing.epoch,
-                outgoing="" if outgoing is None else outgoing.genome.id,
-                incoming=challenger.genome.id,
-                probability=change.outcome.probability,
-                marks=change.outcome.marks,
-                reason=change.outcome.reason,
-            ),
-            flush=True,
-        )
+        self._write(now, self._swaps.begin(change, outgoing), flush=True)
         fault_point("arena.swap_begun")
         for agent in (outgoing, challenger):
             if agent is not None:
                 agent.closing = "swap"
                 self._strategies[agent.name].retire("swap")
-
-    def _finish_swap(self, slot: str, under_way: _Swap, now: int) -> None:
-        challenger, outgoing = under_way.change.challenger, under_way.outgoing
-        champion = swap(self.layout, slot, challenger.path)
-        self._write(
-            now,
-            records.Swap(
-                slot=slot,
-                epoch=champion.epoch,
-                outgoing="" if outgoing is None else outgoing.genome.id,
-                incoming=challenger.genome.id,
-            ),
-            flush=True,
-        )
-        fault_point("arena.swapped")
-        path = self.layout.champion_file(champion.instrument_id, slot)
-        self._bear(Installed(challenger.genome, path, slot, champion.epoch), now)
 
     def _write(self, ts_ns: int, record: records.Record, *, flush: bool = False) -> None:
         was_failing = self._ledger.is_failing

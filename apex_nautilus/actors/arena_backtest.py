@@ -12,7 +12,8 @@ from nautilus_trader.common.config import ImportableActorConfig
 from nautilus_trader.trading.config import ImportableControllerConfig
 
 from apex_nautilus.actors.allocator import AllocatorRules
-from apex_nautilus.actors.arena import ArenaConfig, ArenaController, SlotConfig, check_settings
+from apex_nautilus.actors.arena import ArenaController
+from apex_nautilus.actors.arena_config import ArenaConfig, SlotConfig, check_settings
 from apex_nautilus.actors.contest import ContestRules
 from apex_nautilus.actors.result import ArenaResult, read_result
 from apex_nautilus.actors.roster import Roster, Slot
@@ -56,7 +57,7 @@ from apex_nautilus.risk import MAX_MONEY
 __all__ = ["ARENA_SCHEMA", "ArenaRunConfig", "load_arena_config", "run_arena"]
 
 ARENA_SCHEMA = "apex.arena/1"
-_ARENA = "apex_nautilus.actors.arena"
+_ACTORS = "apex_nautilus.actors"
 
 
 class ArenaRunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -248,8 +249,8 @@ def _trade_log(config: ArenaRunConfig, run: Run) -> ImportableActorConfig:
 
 def _controller(config: ArenaRunConfig, root: Path, funding: FundingPlan) -> ImportableControllerConfig:
     return ImportableControllerConfig(
-        controller_path=f"{_ARENA}:ArenaController",
-        config_path=f"{_ARENA}:ArenaConfig",
+        controller_path=f"{_ACTORS}.arena:ArenaController",
+        config_path=f"{_ACTORS}.arena_config:ArenaConfig",
         config=msgspec.to_builtins(_settings(config, root, funding.coverage)),
     )
 

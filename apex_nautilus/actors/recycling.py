@@ -25,7 +25,6 @@ from apex_nautilus.store import (
 __all__ = [
     "best_genome",
     "live_dsr",
-    "pending_slots",
     "put_job",
     "wait_for_answer",
 ]
@@ -119,15 +118,6 @@ def put_job(queue: JobQueue, job: RecycleJob) -> RecycleJob:
             terminated_model_id=job.terminated_model_id,
             seed_dna_from=job.seed_dna_from,
         )
-
-
-def pending_slots(queue: JobQueue) -> dict[str, str]:
-    """Slots that wait for an answer of the Forge, with the job's id."""
-    return {
-        s.job.slot: s.job.job_id
-        for s in queue.jobs()
-        if s.state in ("todo", "doing") and isinstance(s.job, RecycleJob)
-    }
 
 
 def wait_for_answer(queue: JobQueue, job_id: str, timeout_s: float, *, poll_s: float = 0.02) -> str:

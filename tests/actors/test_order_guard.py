@@ -267,7 +267,7 @@ def test_a_live_risk_engine_that_hands_commands_on_later_is_let_through(tmp_path
     assert len(fills) > 8
     assert len(held) > 8
     assert lines == []
-    assert controller_of(engine).mismatches == 0
+    assert controller_of(engine).audit.mismatches == 0
     engine.dispose()
 
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script finds n
 from nautilus_trader.backtest.engine import BacktestEngine
 from support.arena_case import BTC_ID, ETH_ID, arena_config, catalog, doomed, genome, path, simulate
 
-from apex_nautilus.actors import arena, open_run
+from apex_nautilus.actors import forge_desk, open_run
 from apex_nautilus.genome import Genome, encode
 from apex_nautilus.store import CatalogLayout, FileJobQueue, JobQueue, RecycleJob, drop, holds
 
@@ -78,17 +78,17 @@ def live(source: Path, runs: Path, run_id: str, day: int = 0) -> BacktestEngine:
         worker_wait_s=60.0,
     )
     prices = {i: path(70, bps_per_s=7.0, seed=2 * day + k) for k, i in enumerate((BTC_ID, ETH_ID))}
-    waiting = arena.wait_for_answer
+    waiting = forge_desk.wait_for_answer
 
     def served(queue: JobQueue, job_id: str, timeout_s: float) -> str:
         work(queue)
         return waiting(queue, job_id, timeout_s)
 
-    arena.wait_for_answer = served
+    forge_desk.wait_for_answer = served
     try:
         engine = simulate(config, prices)
     finally:
-        arena.wait_for_answer = waiting
+        forge_desk.wait_for_answer = waiting
     work(
         FileJobQueue(run.layout)
     )  # what was not waited for: news of promotions, requests that came with the copy

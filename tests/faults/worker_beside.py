@@ -367,7 +367,7 @@ def _check_engine(engine: BacktestEngine) -> None:
     trading = {a.slot: (a.genome.id, a.epoch) for a in arena.roster.living() if a.role == "champion"}
     _require(held == trading, f"files {held}, agents {trading}")
     _require(len(strategies) == len(arena.roster.living()), f"strategies {strategies}")
-    _require(arena.mismatches == 0, "the books did not agree")
+    _require(arena.audit.mismatches == 0, "the books did not agree")
 
 
 def survive(home: Path, folder: Path, trial: Trial, url: str) -> Outcome:

@@ -194,7 +194,7 @@ def simulate(
             logging=LoggingConfig(bypass_logging=True),
             controller=ImportableControllerConfig(
                 controller_path="apex_nautilus.actors.arena:ArenaController",
-                config_path="apex_nautilus.actors.arena:ArenaConfig",
+                config_path="apex_nautilus.actors.arena_config:ArenaConfig",
                 config=config,
             ),
         )

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from apex_nautilus.actors.arena import SlotConfig
 from apex_nautilus.actors.arena_backtest import ARENA_SCHEMA, ArenaRunConfig, run_arena
+from apex_nautilus.actors.arena_config import SlotConfig
 from apex_nautilus.actors.contest import ContestRules
 from apex_nautilus.actors.result import ArenaResult
 from apex_nautilus.actors.watchtower import Limits
@@ -161,7 +161,8 @@ def _arena(
         runs=str(root / "runs"),
         slots=slots(),
         start=opened_ns,
-        limits=Limits(drawdown=0.5, decay_psr=0.05),  # stricter than the default: an hour is short
+        # Stricter than the defaults, and asking for fewer trades: an hour is short.
+        limits=Limits(drawdown=0.5, decay_psr=0.05),
         contest=ContestRules(min_trades=10, min_shadow_s=60.0),
         preload={"1s": list(FEATURES)},
         ledger_mark_s=10.0,
