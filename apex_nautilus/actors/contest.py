@@ -57,7 +57,7 @@ class ContestRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     confidence: float = 0.95
-    min_trades: int = 10
+    min_trades: int = 30
     min_shadow_s: float = 60.0
     idle_expiry_s: float = 3600.0
     every_s: float = 60.0
