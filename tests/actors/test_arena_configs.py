@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from apex_nautilus.actors import AllocatorRules, Limits, load_arena_config
+from apex_nautilus.actors import (
+    AllocatorRules,
+    ArenaConfig,
+    ArenaRunConfig,
+    ContestRules,
+    Limits,
+    SlotConfig,
+    arena_backtest,
+    load_arena_config,
+)
 from apex_nautilus.cli.apex import main
 from apex_nautilus.engine import ConfigError
 
@@ -29,6 +38,7 @@ def test_shipped_arenas_have_two_slots_each_for_three_instruments(path):
     assert all(sum(s.instrument_id == i for s in config.slots) == 2 for i in config.instrument_ids)
     assert config.limits.decay_psr == Limits().decay_psr
     assert config.limits.drawdown == 0.5
+    assert config.contest.min_trades == ContestRules().min_trades == 30
 
 
 def test_books_and_both_bar_clocks_have_an_example():
@@ -150,3 +160,31 @@ def test_an_arena_may_do_without_an_allocator(tmp_path):
     path = tmp_path / "arena.json"
     path.write_text(json.dumps(body))
     assert load_arena_config(path).allocator is None
+
+
+OTHERS = {
+    "capital": 150.0,
+    "limits": Limits(drawdown=0.6),
+    "allocator": None,
+    "shrink": True,
+    "entry_retries": 5,
+    "reprice_s": 2.0,
+    "patience_s": 20.0,
+    "contest": ContestRules(confidence=0.9),
+    "mark_s": 2.0,
+    "intake_s": 6.0,
+    "ledger_mark_s": 30.0,
+    "worker_wait_s": 1.0,
+    "ask_for_empty_slots": True,
+}
+
+
+def test_every_setting_of_a_backtest_reaches_its_arena(tmp_path):
+    both = set(ArenaConfig.__struct_fields__) & set(ArenaRunConfig.__struct_fields__)
+    assert set(OTHERS) == both - {"slots", "bars", "funding"}  # these are made, not copied
+    slots = [SlotConfig(slot="btc-1", instrument_id="BTCUSDT-LINEAR.SIM")]
+    run = {"schema": "apex.arena/1", "name": "a", "market": "m", "strategies": "s", "slots": slots}
+    node = {"catalog": str(tmp_path), "slots": slots}
+    for change in ({}, OTHERS):
+        made = arena_backtest._settings(ArenaRunConfig(**run, **change), tmp_path)
+        assert made == ArenaConfig(**node, **change)
