@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 import pytest
 from support.engine_case import BTC, wandering_market
@@ -182,6 +183,20 @@ def test_on_a_recorded_market_every_trade_is_the_same(recorded, seed, clock):
     genome = make_genome(seed, BTC.id, clock, TIGHT)
     replayed, traded = both(recorded, genome)
     assert_same_trades(replayed, traded, BTC.tick)
+
+
+@pytest.mark.parametrize("execution", ["aggressive", "passive"])
+@pytest.mark.parametrize("clock", ["book", "1s"])
+def test_on_spot_every_trade_is_the_same_long_and_paid_for(tmp_path, clock, execution):
+    spot = msgspec.structs.replace(BTC, id="BTCUSDT.BINANCE", kind="spot")
+    write_events(tmp_path / "catalog", spot, wandering_market(17, 4000))
+    genome = make_genome(2, spot.id, clock, TIGHT, execution=execution)
+    replayed, traded = both(tmp_path, genome)
+    assert_same_trades(replayed, traded, spot.tick)
+    assert len(traded) > 5
+    assert {t.side for t in traded} == {1}
+    equities = [200.0, *(t.equity for t in traded)]
+    assert all(t.quantity * t.entry_price <= e for t, e in zip(traded, equities, strict=False))
 
 
 HASTY = PassiveTimers(reprice_ns=200_000_000, patience_ns=1_500_000_000)
