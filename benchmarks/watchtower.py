@@ -30,7 +30,8 @@ def _ours(trades: np.ndarray, micros: list[float] | None = None) -> np.ndarray:
     """The sums of ratios; the time of each trade's verdict goes to `micros`."""
     from apex_nautilus.actors.watchtower import Limits, Watchtower
 
-    tower = Watchtower(Limits(window=WINDOW, decay_psr=0.0))
+    # A promotion is said once, at the trade that brings it: here nobody is promoted.
+    tower = Watchtower(Limits(window=WINDOW, decay_psr=0.0, promotion_dsr=1.0))
     names = [f"a{k}" for k in range(AGENTS)]
     total = np.zeros(3)
     clock = time.perf_counter_ns
@@ -114,7 +115,8 @@ def run(quick: bool) -> Iterator[Row]:
 def _marks(history: np.ndarray, marks: int, repeats: int) -> Iterator[Row]:
     from apex_nautilus.actors.watchtower import Limits, Vitals, Watchtower, judge
 
-    tower = Watchtower(Limits(window=WINDOW, decay_psr=0.0))
+    # A promotion is said once, at the trade that brings it: here nobody is promoted.
+    tower = Watchtower(Limits(window=WINDOW, decay_psr=0.0, promotion_dsr=1.0))
     for returned in history.tolist():
         tower.record("a", returned)
     tower.judge("a", 200.0, 200.0, 50.0)
