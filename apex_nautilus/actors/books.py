@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from apex_nautilus.actors import records
-from apex_nautilus.actors.trade_return import trade_return
+from apex_nautilus.actors.trade_return import book_fill
 from apex_nautilus.risk import AgentAccount
 from apex_nautilus.store import LedgerError, LedgerRecord
 
@@ -28,6 +28,8 @@ class AgentBook:
     account : AgentAccount
     returns : list of float
         The `trade_return` of each closed trade.
+    flat_cash : float
+        Cash when the position was last flat.
     is_buried : bool
         Its cash went back to the treasury.
     """
@@ -38,15 +40,7 @@ class AgentBook:
     account: AgentAccount
     returns: list[float] = field(default_factory=list)
     is_buried: bool = False
-    _flat_cash: float = 0.0
-
-    def fill(self, qty: float, price: float, fee: float) -> None:
-        """Book a fill of signed `qty`."""
-        if self.account.is_flat:
-            self._flat_cash = self.account.balance
-        self.account.fill(1 if qty > 0.0 else -1, abs(qty), price, fee)
-        if self.account.is_flat:
-            self.returns.append(trade_return(self._flat_cash, self.account.balance))
+    flat_cash: float = 0.0
 
 
 @dataclass(slots=True)
@@ -132,7 +126,7 @@ def _birth(books: Books, line: LedgerRecord) -> None:
 
 def _fill(books: Books, line: LedgerRecord) -> None:
     agent = _agent(books, line)
-    agent.fill(line.fields["qty"], line.fields["price"], line.fields["fee"])
+    book_fill(agent, line.fields["qty"], line.fields["price"], line.fields["fee"])
     _hold(line, position=agent.account.position, cash=agent.account.balance)
 
 

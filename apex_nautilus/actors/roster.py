@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from apex_nautilus.actors.reconciliation import Balance
-from apex_nautilus.actors.trade_return import trade_return
+from apex_nautilus.actors.trade_return import book_fill
 from apex_nautilus.genome import Genome
 from apex_nautilus.risk import MAX_MONEY, AgentAccount
 from apex_nautilus.store import StoreError, check_name
@@ -76,15 +76,9 @@ class Agent:
 
     def book_fill(self, qty: float, price: float, fee: float, ts_ns: int) -> bool:
         """Book a fill of signed `qty`; return whether it closed a trade (the position went flat)."""
-        account = self.account
-        if account.is_flat:
-            self.flat_cash = account.balance
-        account.fill(1 if qty > 0.0 else -1, abs(qty), price, fee)
+        closed = book_fill(self, qty, price, fee)
         self.last_fill_ns = ts_ns
-        if not account.is_flat:
-            return False
-        self.returns.append(trade_return(self.flat_cash, account.balance))
-        return True
+        return closed
 
     def book_funding(self, amount: float) -> None:
         """Book what the open position received at a settlement; it is part of the trade's return."""
@@ -176,7 +170,6 @@ class Roster:
             first_mark=mark,
             account=AgentAccount(self.capital, size_precision=size_precision),
             last_fill_ns=ts_ns,
-            flat_cash=self.capital,
         )
         self.treasury -= self.capital
         self.agents[name] = self._living[name] = agent
