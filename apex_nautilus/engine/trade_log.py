@@ -123,15 +123,15 @@ class TradeLogger(Actor):
     def _in_table(self, files: TradeFiles, event: _Told) -> bool:
         """Write the line of what has a table; False where it was written before."""
         if isinstance(event, OrderFilled):
-            self._is_half_written = files.execution(self._execution(event))
-            return self._is_half_written
-        if isinstance(event, FundingPayment):
-            self._is_half_written = files.payment(self._payment(event))
-            return self._is_half_written
-        if isinstance(event, TradeRecord):
-            self._is_half_written = files.closed(self._closed(event))
-            return self._is_half_written
-        return True
+            is_new = files.execution(self._execution(event))
+        elif isinstance(event, FundingPayment):
+            is_new = files.payment(self._payment(event))
+        elif isinstance(event, TradeRecord):
+            is_new = files.closed(self._closed(event))
+        else:
+            return True
+        self._is_half_written = is_new
+        return is_new
 
     def _closed(self, trade: TradeRecord) -> ClosedTrade:
         told = {name: getattr(trade, name) for name in _CLOSED}
