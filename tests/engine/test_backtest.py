@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from support.engine_case import BTC, START, wandering_market
+from support.engine_case import BTC, START, eager_genome, wandering_market
 
 from apex_nautilus.cli.apex import main
 from apex_nautilus.data import write_events
@@ -26,22 +26,10 @@ from apex_nautilus.engine import (
 )
 from apex_nautilus.engine.report_timeline import thinned
 from apex_nautilus.genome import Genome, GenomeError, encode, sealed
-from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Feature, Node, Platt, Sizing
 from apex_nautilus.store.ledger import read_ledger
 from apex_nautilus.strategies.genome_strategy import load_genome
 
-GENOME = sealed(
-    Genome(
-        instrument_id=BTC.id,
-        clock="book",
-        features=("ofi_1", "clv"),
-        signal=Node("mul", (Node(Feature(0)), Node(Constant(3.0)))),
-        confidence=Node(Feature(1)),
-        calibration=Platt(a=0.0, b=3.0),
-        bracket=Bracket(stop=BpsStop(value=3.0), max_hold_s=8.0, reward_risk=5.0),
-        sizing=Sizing(kelly_fraction=0.5),
-    )
-)
+GENOME = eager_genome(max_hold_s=8.0)
 
 
 @pytest.fixture(scope="module")

@@ -6,26 +6,14 @@ import json
 from contextlib import contextmanager
 
 import pytest
-from support.engine_case import BTC, wandering_market
+from support.engine_case import BTC, eager_genome, wandering_market
 from support.rogue import Rogue
 
 from apex_nautilus.data import write_events
 from apex_nautilus.engine import backtest, load_config, run_backtest
-from apex_nautilus.genome import Genome, encode, sealed
-from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Feature, Node, Platt, Sizing
+from apex_nautilus.genome import encode
 
-GENOME = sealed(
-    Genome(
-        instrument_id=BTC.id,
-        clock="book",
-        features=("ofi_1", "clv"),
-        signal=Node("mul", (Node(Feature(0)), Node(Constant(3.0)))),
-        confidence=Node(Feature(1)),
-        calibration=Platt(a=0.0, b=3.0),
-        bracket=Bracket(stop=BpsStop(value=3.0), max_hold_s=1.0, reward_risk=5.0),
-        sizing=Sizing(kelly_fraction=0.5),
-    )
-)
+GENOME = eager_genome(max_hold_s=1.0)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from support.engine_case import BTC, scripted, wandering_market
+from support.engine_case import BTC, eager_genome, scripted, wandering_market
 from support.network_case import books, network, run, story
 
 from apex_nautilus.data import write_events
@@ -19,25 +19,13 @@ from apex_nautilus.engine import (
     run_backtest,
     summary,
 )
-from apex_nautilus.genome import Genome, encode, sealed
-from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Feature, Node, Platt, Sizing
+from apex_nautilus.genome import encode
 from apex_nautilus.sim.latency import CANCEL
 
 LONG = (0, 1, 0.5, 60030.0, 59990.0, 60_000)
 
 
-GENOME = sealed(
-    Genome(
-        instrument_id=BTC.id,
-        clock="book",
-        features=("ofi_1", "clv"),
-        signal=Node("mul", (Node(Feature(0)), Node(Constant(3.0)))),
-        confidence=Node(Feature(1)),
-        calibration=Platt(a=0.0, b=3.0),
-        bracket=Bracket(stop=BpsStop(value=3.0), max_hold_s=1.0, reward_risk=5.0),
-        sizing=Sizing(kelly_fraction=0.5),
-    )
-)
+GENOME = eager_genome(max_hold_s=1.0)
 
 
 def test_a_lost_entry_is_sent_again_while_it_is_wanted(tmp_path):

@@ -22,6 +22,8 @@ from apex_nautilus.engine import (
 from apex_nautilus.engine.funding_rates import FundingPlan
 from apex_nautilus.features import EVENT, FLAG_LAST, KIND_LEVEL, KIND_TRADE
 from apex_nautilus.features.header import ROW_AT
+from apex_nautilus.genome import Genome, sealed
+from apex_nautilus.genome.schema import BpsStop, Bracket, Constant, Feature, Node, Platt, Sizing
 from apex_nautilus.risk import InstrumentSpec
 
 BTC = InstrumentSpec(
@@ -42,6 +44,22 @@ START = 1_700_000_000_000_000_000
 MS = 1_000_000
 
 Levels = Sequence[tuple[float, float]]
+
+
+def eager_genome(max_hold_s: float) -> Genome:
+    """A genome that follows the order flow at every book and believes in it."""
+    return sealed(
+        Genome(
+            instrument_id=BTC.id,
+            clock="book",
+            features=("ofi_1", "clv"),
+            signal=Node("mul", (Node(Feature(0)), Node(Constant(3.0)))),
+            confidence=Node(Feature(1)),
+            calibration=Platt(a=0.0, b=3.0),
+            bracket=Bracket(stop=BpsStop(value=3.0), max_hold_s=max_hold_s, reward_risk=5.0),
+            sizing=Sizing(kelly_fraction=0.5),
+        )
+    )
 
 
 def book_events(books: Sequence[tuple[int, Levels, Levels]], spec: InstrumentSpec = BTC) -> np.ndarray:
